@@ -1,0 +1,54 @@
+"""What a plugin says about a base: a frozen DiT and what belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from worldweave_registry import fields
+from worldweave_registry.modality import Lazy, Weights, as_weights, lazy, optional_lazy
+
+
+@attrs.frozen(kw_only=True)
+class Base:
+    """Everything worldweave needs to know before it loads a base.
+
+    Import paths may be given as plain text. Raises DescriptionError for a
+    value that cannot be.
+    """
+
+    name: str = attrs.field(validator=fields.base_name)
+    summary: str = attrs.field(validator=fields.line)
+    license: str = attrs.field(validator=fields.line)
+    config: Lazy = attrs.field(converter=lazy)
+    """A DiTConfig, or a callable without arguments that returns one."""
+    autoencoder: Lazy = attrs.field(converter=lazy)
+    """A callable (weights: Path | None, *, device, dtype) -> Autoencoder."""
+    text_encoder: Lazy = attrs.field(converter=lazy)
+    """A callable (weights: Path | None, *, device, dtype) -> TextEncoder."""
+    weights: tuple[Weights, ...] = attrs.field(
+        default=(), converter=as_weights, validator=fields.each_is(Weights)
+    )
+    chunk_frames: int = attrs.field(validator=fields.positive_whole)
+    """The frames the base makes at once."""
+    sizes: tuple[tuple[int, int], ...] = attrs.field(
+        converter=fields.as_sizes, validator=fields.sizes
+    )
+    """The (height, width) in pixels the base was trained for, best first."""
+    fps: float = attrs.field(validator=fields.positive)
+    steps: int = attrs.field(default=35, validator=fields.positive_whole)
+    """Denoising steps where a request names none."""
+    guidance: float = attrs.field(default=5.0, validator=fields.not_negative)
+    """Guidance where a request names none; c + guidance * (c - u)."""
+    check_prompt: Lazy | None = attrs.field(default=None, converter=optional_lazy)
+    """A callable (prompt) -> list of problems, quick and without weights."""
+    recipe: Lazy | None = attrs.field(default=None, converter=optional_lazy)
+    """A Recipe to train the base itself, where that can be done here."""
+    clips: Lazy | None = attrs.field(default=None, converter=optional_lazy)
+    """A callable (seed, count) that makes training clips without a download."""
+    metadata: Mapping[str, str] = attrs.field(
+        factory=dict[str, str],
+        converter=fields.as_metadata,
+        validator=fields.text_to_text,
+    )

@@ -1,0 +1,104 @@
+"""Call hooks one plugin at a time, so that a failure stays with its plugin."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pluggy
+
+from worldweave_registry.errors import PluginError, WorldweaveError
+from worldweave_registry.wording import one_line
+
+
+@attrs.frozen
+class Hooks:
+    """The hooks of every ready plugin, as methods of the same names.
+
+    Plugins are asked in order of distribution and name; those that marked an
+    implementation ``tryfirst`` or ``trylast`` go first or last. A plugin that
+    fails does not keep the next from answering. If none answers, its error is
+    raised: as it is if it is the only one and meant for the user, otherwise as
+    a PluginError naming the plugins.
+    """
+
+    relays: Mapping[str, pluggy.HookRelay] = attrs.field(repr=False)
+    """Plugin id -> the hooks of this plugin alone."""
+    is_traced: bool = False
+
+    def worldweave_fetch(self, *, uri: str) -> Path | None:
+        """Return the local file the first plugin that knows *uri* gives, or None."""
+        answer: Path | None = self._first("worldweave_fetch", _as_path, uri=uri)
+        return answer
+
+    def worldweave_map(self, *, prompt: str, video: Any) -> Any:
+        """Return the first map, as the plugin gave it and unchecked, or None."""
+        return self._first("worldweave_map", _as_it_is, prompt=prompt, video=video)
+
+    def _first(self, hook: str, convert: Callable[[Any], Any], **arguments: Any) -> Any:
+        failures: list[tuple[str, BaseException]] = []
+        for plugin in self._in_turn(hook):
+            try:
+                answer = call(
+                    self.relays[plugin], plugin, hook, self.is_traced, **arguments
+                )
+                if answer is not None:
+                    return convert(answer)
+            except (Exception, SystemExit) as error:
+                failures.append((plugin, error))
+        if not failures:
+            return None
+        first = failures[0][1]
+        if len(failures) == 1 and isinstance(first, WorldweaveError):
+            raise first
+        told = "; ".join(f"{plugin!r}: {one_line(error)}" for plugin, error in failures)
+        raise PluginError(f"{hook} failed in plugin {told}") from first
+
+    def _in_turn(self, hook: str) -> list[str]:
+        turns = [
+            (implementation.trylast - implementation.tryfirst, position, plugin)
+            for position, (plugin, relay) in enumerate(self.relays.items())
+            for implementation in getattr(relay, hook).get_hookimpls()
+        ]
+        return list(dict.fromkeys(plugin for *_, plugin in sorted(turns)))
+
+
+def call(
+    relay: pluggy.HookRelay, plugin: str, hook: str, is_traced: bool, **arguments: Any
+) -> Any:
+    """Call *hook* of one plugin; if traced, tell standard error of it."""
+    if not is_traced:
+        return getattr(relay, hook)(**arguments)
+    given = ", ".join(f"{key}={_brief(value)}" for key, value in arguments.items())
+    heading = f"worldweave: {plugin} {hook}({given})"
+    try:
+        answer = getattr(relay, hook)(**arguments)
+    except BaseException as error:
+        print(f"{heading} raised {one_line(error)}", file=sys.stderr)
+        raise
+    print(f"{heading} -> {_brief(answer)}", file=sys.stderr)
+    return answer
+
+
+def _brief(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return f"{type(value).__name__}{shape}"
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 80
+    return " ".join(short.repr(value).split())
+
+
+def _as_path(answer: Any) -> Path:
+    if not isinstance(answer, (str, os.PathLike)):
+        raise TypeError(f"returned {type(answer).__name__}, expected a path or None")
+    return Path(answer)
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer

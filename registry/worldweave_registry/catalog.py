@@ -1,0 +1,233 @@
+"""Every plugin found, and which of them supplies the modality or base asked for."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from worldweave_registry.base import Base
+from worldweave_registry.calls import Hooks
+from worldweave_registry.errors import (
+    AmbiguousBaseError,
+    AmbiguousModalityError,
+    PluginError,
+    UnavailableBaseError,
+    UnavailableModalityError,
+    UnknownBaseError,
+    UnknownModalityError,
+)
+from worldweave_registry.modality import Modality
+from worldweave_registry.wording import did_you_mean
+
+D = TypeVar("D", Modality, Base)
+
+
+class State(enum.Enum):
+    """What became of a plugin."""
+
+    READY = "ready"
+    DISABLED = "disabled"
+    OUTDATED = "outdated"
+    BROKEN = "broken"
+
+
+@attrs.frozen(kw_only=True)
+class Plugin:
+    """One entry point, whether or not it could be loaded."""
+
+    name: str
+    distribution: str
+    version: str
+    state: State
+    problem: str = ""
+    """Why the plugin is not ready, on one line."""
+    modalities: tuple[Modality, ...] = ()
+    bases: tuple[Base, ...] = ()
+    hooks: tuple[str, ...] = ()
+    """The hooks it implements."""
+
+    @property
+    def id(self) -> str:
+        """``name@distribution``, which no two plugins share."""
+        return f"{self.name}@{self.distribution}"
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+@attrs.frozen
+class _Kind(Generic[D]):
+    """What differs between looking up a modality and looking up a base."""
+
+    word: str
+    supplied: Callable[[Plugin], tuple[D, ...]]
+    unknown: type[PluginError]
+    ambiguous: type[PluginError]
+    unavailable: type[PluginError]
+
+
+_MODALITY = _Kind[Modality](
+    "modality",
+    lambda plugin: plugin.modalities,
+    UnknownModalityError,
+    AmbiguousModalityError,
+    UnavailableModalityError,
+)
+_BASE = _Kind[Base](
+    "base",
+    lambda plugin: plugin.bases,
+    UnknownBaseError,
+    AmbiguousBaseError,
+    UnavailableBaseError,
+)
+
+
+@attrs.frozen(kw_only=True)
+class Catalog:
+    """Every plugin found, in order of distribution and name.
+
+    Modalities and bases are asked for by name; where two distributions supply
+    the same name nobody wins silently: ask for ``name@distribution``.
+    """
+
+    plugins: tuple[Plugin, ...]
+    hook: Hooks = attrs.field(repr=False, eq=False)
+    considered: tuple[str, ...] | None = None
+    """What WORLDWEAVE_PLUGINS names; None if it is not set."""
+
+    @property
+    def modalities(self) -> dict[str, Modality]:
+        """Every modality by the shortest name that `find` accepts."""
+        return self._by_name(_MODALITY)
+
+    @property
+    def bases(self) -> dict[str, Base]:
+        """Every base by the shortest name that `find_base` accepts."""
+        return self._by_name(_BASE)
+
+    def find(self, name: str) -> Modality:
+        """Return the modality called *name* or ``name@distribution``.
+
+        Raises UnknownModalityError, AmbiguousModalityError, or
+        UnavailableModalityError if its plugin is not ready.
+        """
+        return self._look_up(_MODALITY, name)[1]
+
+    def plugin_of(self, name: str) -> Plugin:
+        """Return the plugin that supplies the modality; raises as `find` does."""
+        return self._look_up(_MODALITY, name)[0]
+
+    def find_base(self, name: str) -> Base:
+        """Return the base called *name* or ``name@distribution``.
+
+        Raises UnknownBaseError, AmbiguousBaseError, or UnavailableBaseError
+        if its plugin is not ready.
+        """
+        return self._look_up(_BASE, name)[1]
+
+    def plugin_of_base(self, name: str) -> Plugin:
+        """Return the plugin that supplies the base; raises as `find_base` does."""
+        return self._look_up(_BASE, name)[0]
+
+    def _all(self, kind: _Kind[D]) -> Iterator[tuple[Plugin, D]]:
+        for plugin in self.plugins:
+            for description in kind.supplied(plugin):
+                yield plugin, description
+
+    def _by_name(self, kind: _Kind[D]) -> dict[str, D]:
+        names = [description.name for _, description in self._all(kind)]
+        return {
+            _full(plugin, description.name)
+            if names.count(description.name) > 1
+            else description.name: description
+            for plugin, description in self._all(kind)
+        }
+
+    def _look_up(self, kind: _Kind[D], name: str) -> tuple[Plugin, D]:
+        short, distribution = _split(name)
+        found = [
+            (plugin, description)
+            for plugin, description in self._all(kind)
+            if description.name == short
+            and distribution in ("", canonical(plugin.distribution))
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            full = " or ".join(repr(_full(plugin, short)) for plugin, _ in found)
+            raise kind.ambiguous(
+                f"{len(found)} plugins supply the {kind.word} {short!r}; ask for {full}"
+            )
+        self._refuse_unavailable(kind, name)
+        raise kind.unknown(
+            f"no plugin supplies the {kind.word} {name!r}{self._hint(kind, name)}"
+        )
+
+    def _refuse_unavailable(self, kind: _Kind[D], name: str) -> None:
+        """Say why the plugin that would supply *name* does not.
+
+        It has not told what it supplies, so its own name or its distribution
+        must do.
+        """
+        short, distribution = _split(name)
+        reasons = [
+            f"{plugin}, which is {plugin.state.value}: {plugin.problem}"
+            for plugin in self.plugins
+            if plugin.state is not State.READY
+            and (
+                canonical(plugin.distribution) == distribution
+                if distribution
+                else plugin.name == short
+            )
+        ]
+        if reasons:
+            raise kind.unavailable(
+                f"the {kind.word} {name!r} comes from {'; and from '.join(reasons)}"
+            )
+
+    def _hint(self, kind: _Kind[D], name: str) -> str:
+        other: _Kind[Any] = _BASE if kind.word == "modality" else _MODALITY
+        if any(name == description.name for _, description in self._all(other)):
+            return f"; {name!r} is a {other.word}"
+        full = [_full(plugin, found.name) for plugin, found in self._all(kind)]
+        known = sorted({found.name for _, found in self._all(kind)})
+        if near := did_you_mean(name, full if "@" in name else known):
+            return near
+        return (
+            f"; known: {', '.join(known) if known else 'none'}"
+            f"{self._not_loaded()}{self._not_considered()}"
+        )
+
+    def _not_loaded(self) -> str:
+        plugins = [
+            f"{plugin.id} ({plugin.state.value})"
+            for plugin in self.plugins
+            if plugin.state is not State.READY
+        ]
+        if not plugins:
+            return ""
+        return f"; not loaded: {', '.join(plugins)}, see: worldweave plugins"
+
+    def _not_considered(self) -> str:
+        if self.considered is None:
+            return ""
+        named = ",".join(self.considered)
+        return f"; WORLDWEAVE_PLUGINS hides all plugins but {named!r}"
+
+
+def canonical(name: str) -> str:
+    """Return *name* as the package index compares names: Acme_Depth is acme-depth."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _split(name: str) -> tuple[str, str]:
+    short, _, distribution = name.partition("@")
+    return short, canonical(distribution)
+
+
+def _full(plugin: Plugin, name: str) -> str:
+    return f"{name}@{plugin.distribution}"

@@ -1,0 +1,206 @@
+"""Load every installed plugin without letting any of them spoil the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+import pluggy
+
+from worldweave_registry import hooks
+from worldweave_registry.base import Base
+from worldweave_registry.calls import Hooks, call
+from worldweave_registry.catalog import Catalog, Plugin, State, canonical
+from worldweave_registry.errors import PluginError
+from worldweave_registry.installed import Installed, installed_plugins
+from worldweave_registry.modality import Lazy, Modality
+from worldweave_registry.wording import did_you_mean, one_line
+
+D = TypeVar("D", Modality, Base)
+
+_KNOWN = tuple(name for name in vars(hooks) if name.startswith("worldweave_"))
+_HOOK_OF: dict[type, str] = {
+    Modality: "worldweave_modalities",
+    Base: "worldweave_bases",
+}
+
+
+def discover(environ: Mapping[str, str] = os.environ) -> Catalog:
+    """Look at every installed plugin once and never fail because of one.
+
+    ``WORLDWEAVE_PLUGINS`` names what to consider (unset: all, empty: none) and
+    ``WORLDWEAVE_DISABLE`` what to leave out before it is imported, both as
+    lists, separated by commas, of a plugin, a distribution or
+    ``plugin@distribution``. ``WORLDWEAVE_TRACE=1`` prints every call of a hook
+    to standard error. What plugins print meanwhile goes there, too.
+    """
+    considered = _listed(environ.get("WORLDWEAVE_PLUGINS"))
+    disabled = _listed(environ.get("WORLDWEAVE_DISABLE")) or ()
+    is_traced = environ.get("WORLDWEAVE_TRACE", "") not in ("", "0")
+    plugins: list[Plugin] = []
+    relays: dict[str, pluggy.HookRelay] = {}
+    for found in installed_plugins():
+        if considered is not None and not found.is_named_in(considered):
+            continue
+        if found.is_named_in(disabled):
+            plugin = _row(found, State.DISABLED, "named in WORLDWEAVE_DISABLE")
+        elif found.generation != hooks.API:
+            plugin = _row(found, State.OUTDATED, _which_to_upgrade(found))
+        else:
+            plugin, relay = _load(found, plugins, is_traced)
+            if relay is not None:
+                relays[plugin.id] = relay
+        plugins.append(plugin)
+    return Catalog(
+        plugins=tuple(plugins), hook=Hooks(relays, is_traced), considered=considered
+    )
+
+
+def _listed(value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def _row(found: Installed, state: State, problem: str = "") -> Plugin:
+    return Plugin(
+        name=found.name,
+        distribution=found.distribution,
+        version=found.version,
+        state=state,
+        problem=problem,
+    )
+
+
+def _which_to_upgrade(found: Installed) -> str:
+    old = found.distribution if found.generation < hooks.API else "worldweave"
+    return (
+        f"written for plugin API {found.generation}, this worldweave speaks "
+        f"{hooks.API}; try: pip install --upgrade {old}"
+    )
+
+
+def _load(
+    found: Installed, earlier: Iterable[Plugin], is_traced: bool
+) -> tuple[Plugin, pluggy.HookRelay | None]:
+    """Import one plugin and ask what it supplies; a failure becomes its problem."""
+    ready = _row(found, State.READY)
+    try:
+        # Standard output belongs to the command that is running.
+        with contextlib.redirect_stdout(sys.stderr):
+            relay = _register(_import(found), ready.id)
+            plugin = attrs.evolve(
+                ready,
+                hooks=tuple(name for name in _KNOWN if _implements(relay, name)),
+                modalities=_described(relay, ready.id, Modality, is_traced),
+                bases=_described(relay, ready.id, Base, is_traced),
+            )
+        _refuse_doubles(plugin, earlier)
+    except (Exception, SystemExit) as error:
+        return _row(found, State.BROKEN, one_line(error)), None
+    return plugin, relay
+
+
+def _import(found: Installed) -> object:
+    entry = found.entry
+    if entry.pattern.match(entry.value) is None:
+        raise PluginError(
+            f"entry point {entry.value!r} is not 'package.module' or "
+            "'package.module:name'"
+        )
+    target: object = entry.load()
+    if isinstance(target, type):
+        raise PluginError(
+            f"entry point {entry.value!r} is a class; name a module or an instance"
+        )
+    return target
+
+
+def _register(target: object, plugin: str) -> pluggy.HookRelay:
+    """Give one plugin a manager of its own, so that it can disturb no other."""
+    manager = pluggy.PluginManager("worldweave")
+    manager.add_hookspecs(hooks)
+    manager.register(target, name=plugin)
+    callers = manager.get_hookcallers(target) or []
+    for caller in callers:
+        for implementation in caller.get_hookimpls():
+            if implementation.hookwrapper or implementation.wrapper:
+                raise PluginError(f"{caller.name} is a wrapper, which is never called")
+            if not (caller.has_spec() or implementation.optionalhook):
+                raise PluginError(
+                    f"unknown hook {caller.name!r}{did_you_mean(caller.name, _KNOWN)}"
+                )
+    for name in _KNOWN:
+        if hasattr(target, name) and not _implements(manager.hook, name):
+            raise PluginError(f"{name} needs @worldweave.hookimpl above it")
+    if not callers:
+        raise PluginError(f"implements no hook; there are {', '.join(_KNOWN)}")
+    return manager.hook
+
+
+def _implements(relay: pluggy.HookRelay, hook: str) -> bool:
+    caller: pluggy.HookCaller = getattr(relay, hook)
+    return bool(caller.get_hookimpls())
+
+
+def _described(
+    relay: pluggy.HookRelay, plugin: str, kind: type[D], is_traced: bool
+) -> tuple[D, ...]:
+    """Ask one plugin for its modalities or bases; refuse what is neither."""
+    hook = _HOOK_OF[kind]
+    if not _implements(relay, hook):
+        return ()
+    expected = f"expected a list of {kind.__name__}"
+    answers = call(relay, plugin, hook, is_traced)
+    if not answers:  # pluggy drops None
+        raise PluginError(f"{hook}() returned None, {expected}")
+    described: list[D] = []
+    for answer in answers:
+        if not isinstance(answer, Iterable):
+            raise PluginError(f"{hook}() returned {_a(answer)}, {expected}")
+        for item in answer:
+            if not isinstance(item, kind):
+                raise PluginError(
+                    f"{hook}() returned {_a(answer)} holding {_a(item)}, {expected}"
+                )
+            described.append(_named_by(plugin, item))
+    return tuple(described)
+
+
+def _a(value: object) -> str:
+    kind = type(value).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def _named_by(plugin: str, description: D) -> D:
+    """Note in every import path which plugin names it, for `Lazy.load` to tell."""
+    changes: dict[str, Any] = {
+        field.name: attrs.evolve(value, plugin=plugin)
+        for field in attrs.fields(type(description))
+        if isinstance(value := getattr(description, field.name), Lazy)
+    }
+    return attrs.evolve(description, **changes)
+
+
+def _refuse_doubles(plugin: Plugin, earlier: Iterable[Plugin]) -> None:
+    """Keep ``name@distribution`` unambiguous."""
+    siblings = [
+        other
+        for other in earlier
+        if canonical(other.distribution) == canonical(plugin.distribution)
+    ]
+    for word in ("modalities", "bases"):
+        names = Counter(found.name for found in getattr(plugin, word))
+        for name, times in names.items():
+            if times > 1:
+                raise PluginError(f"describes {name!r} {times} times in its {word}")
+            for other in siblings:
+                if any(name == found.name for found in getattr(other, word)):
+                    raise PluginError(
+                        f"{name!r} is already among the {word} of plugin {other.id!r}"
+                    )

@@ -1,0 +1,56 @@
+"""The errors a user can cause; each is one line that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class WorldweaveError(Exception):
+    """A user's mistake or a missing thing; shown as one line, exit code 2."""
+
+
+class Problems(WorldweaveError):  # noqa: N818 -- several errors, not one
+    """Everything that is wrong with one request, so it can be mended at once."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class PluginError(WorldweaveError):
+    """Base of every error about plugins and what they supply."""
+
+
+class DescriptionError(PluginError, ValueError):
+    """A description has a value it cannot have, such as a negative size."""
+
+
+class UnknownModalityError(PluginError, LookupError):
+    """No installed plugin supplies this modality."""
+
+
+class AmbiguousModalityError(PluginError, LookupError):
+    """More than one installed plugin supplies this modality."""
+
+
+class UnavailableModalityError(PluginError, LookupError):
+    """The plugin of this modality is disabled, outdated or broken."""
+
+
+class UnknownBaseError(PluginError, LookupError):
+    """No installed plugin supplies this base."""
+
+
+class AmbiguousBaseError(PluginError, LookupError):
+    """More than one installed plugin supplies this base."""
+
+
+class UnavailableBaseError(PluginError, LookupError):
+    """The plugin of this base is disabled, outdated or broken."""
+
+
+class WeightsError(WorldweaveError):
+    """A checkpoint is missing, damaged or does not fit."""

@@ -1,0 +1,170 @@
+"""Fields of descriptions: accept what plugins write, refuse what cannot be."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import re
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
+
+import attrs
+
+from worldweave_registry.errors import DescriptionError
+
+T = TypeVar("T")
+Validator: TypeAlias = "Callable[[Any, attrs.Attribute[Any], Any], None]"
+
+
+class Metadata(Mapping[str, str]):
+    """A dict that cannot change, so a description can be hashed and pickled."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, str]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, key: str) -> str:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+# A converter passes on what it cannot convert: the validator of the field
+# then refuses it, naming the description and the field.
+
+
+def as_metadata(value: Mapping[str, str]) -> Mapping[str, str]:
+    return Metadata(value) if isinstance(value, Mapping) else value
+
+
+def as_tuple(value: Iterable[T]) -> tuple[T, ...]:
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return tuple(value)
+    return cast("tuple[T, ...]", value)
+
+
+def as_sizes(value: Iterable[Iterable[int]]) -> tuple[tuple[int, int], ...]:
+    sizes: Any = as_tuple(value)
+    if isinstance(sizes, tuple):
+        sizes = tuple(as_tuple(size) for size in sizes)
+    return cast("tuple[tuple[int, int], ...]", sizes)
+
+
+def lower(value: str | None) -> str | None:
+    return value.lower() if isinstance(value, str) else value
+
+
+def refuse(
+    instance: object, attribute: attrs.Attribute[Any], value: object, expected: str
+) -> NoReturn:
+    """Raise a DescriptionError that names the description and the field."""
+    who = type(instance).__name__
+    name = getattr(instance, "name", None)
+    if attribute.name != "name" and isinstance(name, str):
+        who += f" {name!r}"
+    raise DescriptionError(
+        f"{who} has {attribute.name} {reprlib.repr(value)}; expected {expected}"
+    )
+
+
+def check(accepts: Callable[[Any], bool], expected: str) -> Validator:
+    """Return an attrs validator that refuses what *accepts* does not."""
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not accepts(value):
+            refuse(instance, attribute, value, expected)
+
+    return validate
+
+
+def _matches(pattern: str) -> Callable[[Any], bool]:
+    compiled = re.compile(pattern)
+    return lambda value: isinstance(value, str) and bool(compiled.fullmatch(value))
+
+
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(value)
+
+
+def _is_size(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(_is_whole(edge) and edge > 0 for edge in value)
+    )
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(map(_is_size, value))
+
+
+def _is_text_to_text(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(text, str) for pair in value.items() for text in pair
+    )
+
+
+def each_is(kind: type) -> Validator:
+    """Return a validator for a tuple whose items are all of *kind*."""
+    return check(
+        lambda value: (
+            isinstance(value, tuple) and all(isinstance(item, kind) for item in value)
+        ),
+        f"a list of {kind.__name__}",
+    )
+
+
+def one_of(*choices: str) -> Validator:
+    """Return a validator for a text that is one of *choices*."""
+    return check(lambda value: value in choices, " or ".join(map(repr, choices)))
+
+
+line = check(_is_line, "one line of text")
+modality_name = check(
+    _matches(r"[a-z][a-z0-9_]*"),
+    "lower-case letters, digits and _, a letter first, such as 'hd_map'",
+)
+base_name = check(
+    _matches(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*"),
+    "lower-case letters and digits, joined by - . or _, such as 'tiny-world'",
+)
+sha256 = check(_matches(r"[0-9a-f]{64}"), "64 hexadecimal digits")
+positive_whole = check(
+    lambda value: _is_whole(value) and value > 0, "a whole number above 0"
+)
+whole = check(
+    lambda value: _is_whole(value) and value >= 0, "a whole number, 0 or more"
+)
+number = check(_is_number, "a finite number")
+positive = check(
+    lambda value: _is_number(value) and value > 0, "a finite number above 0"
+)
+not_negative = check(
+    lambda value: _is_number(value) and value >= 0, "a finite number, 0 or more"
+)
+share = check(
+    lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"
+)
+sizes = check(_are_sizes, "a list of (height, width) in pixels, such as [(704, 1280)]")
+text_to_text = check(_is_text_to_text, "a mapping from text to text")

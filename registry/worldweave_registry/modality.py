@@ -1,0 +1,166 @@
+"""What a plugin says about a modality: data only, heavy parts named by path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+import attrs
+from attrs.validators import optional
+
+from worldweave_registry import fields
+from worldweave_registry.errors import DescriptionError, PluginError
+from worldweave_registry.wording import did_you_mean, one_line
+
+_DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+_IMPORT_PATH = re.compile(f"{_DOTTED}:{_DOTTED}")
+
+
+@attrs.frozen
+class Lazy:
+    """An import that has not happened yet, written ``package.module:Name``.
+
+    Two of them are equal when their paths are. ``plugin`` is filled in on
+    discovery and only used to say who named the path.
+    """
+
+    path: str = attrs.field()
+    plugin: str = attrs.field(default="", kw_only=True, eq=False, repr=False)
+
+    @path.validator
+    def _check_path(self, attribute: attrs.Attribute[str], value: str) -> None:
+        if not (isinstance(value, str) and _IMPORT_PATH.fullmatch(value)):
+            raise DescriptionError(
+                f"import path {value!r} is not text like 'package.module:Name'"
+            )
+
+    def __str__(self) -> str:
+        return self.path
+
+    def load(self) -> Any:
+        """Import the module and return the object the path names.
+
+        Raises PluginError, whatever the module itself raises, so that one
+        line tells which path failed, why, and which plugin names it.
+        """
+        module_path, _, names = self.path.partition(":")
+        try:
+            target: Any = import_module(module_path)
+        except (Exception, SystemExit) as error:
+            advice = _how_to_mend(error, module_path)
+            raise self._failed(one_line(error) + advice) from error
+        where = module_path
+        for name in names.split("."):
+            try:
+                target = getattr(target, name)
+            except AttributeError as error:
+                near = did_you_mean(name, _public_names(target))
+                raise self._failed(f"{where!r} has no {name!r}{near}") from error
+            where = f"{where}.{name}"
+        return target
+
+    def _failed(self, reason: str) -> PluginError:
+        named_by = f", named by plugin {self.plugin!r}" if self.plugin else ""
+        return PluginError(f"cannot load {self.path!r}{named_by}: {reason}")
+
+
+def lazy(value: str | Lazy) -> Lazy:
+    """Let plugins write an import path as plain text."""
+    return value if isinstance(value, Lazy) else Lazy(value)
+
+
+def optional_lazy(value: str | Lazy | None) -> Lazy | None:
+    """Do as `lazy`, but let None be."""
+    return None if value is None else lazy(value)
+
+
+def _how_to_mend(error: BaseException, module_path: str) -> str:
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return ""
+    if f"{module_path}.".startswith(f"{error.name}."):
+        return "; check the spelling, or reinstall the plugin"
+    return f"; install the package that provides {error.name!r}"
+
+
+def _public_names(target: object) -> list[str]:
+    return [name for name in dir(target) if not name.startswith("_")]
+
+
+@attrs.frozen(kw_only=True)
+class Weights:
+    """One checkpoint: where it lies, and which base and part it belongs to."""
+
+    base: str = attrs.field(validator=fields.base_name)
+    uri: str = attrs.field(validator=fields.line)
+    """A path, ``file:``, ``package:import_package/path`` or what a plugin fetches."""
+    license: str = attrs.field(validator=fields.line)
+    """SPDX id or address of the licence, shown before anything is downloaded."""
+    sha256: str | None = attrs.field(
+        default=None, converter=fields.lower, validator=optional(fields.sha256)
+    )
+    part: str = attrs.field(
+        default="branch",
+        validator=fields.one_of("branch", "dit", "autoencoder", "text_encoder"),
+    )
+    bytes: int | None = attrs.field(
+        default=None, validator=optional(fields.positive_whole)
+    )
+    """Size, to be told to the user before a download."""
+
+
+def as_weights(value: Iterable[Weights]) -> tuple[Weights, ...]:
+    """Let plugins give their weights as any iterable."""
+    return fields.as_tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class Recipe:
+    """How to train a branch while the base stays frozen.
+
+    The noise level sigma is log-normal: log sigma has mean ``sigma_mean`` and
+    standard deviation ``sigma_std``.
+    """
+
+    steps: int = attrs.field(validator=fields.positive_whole)
+    learning_rate: float = attrs.field(validator=fields.positive)
+    batch_size: int = attrs.field(default=8, validator=fields.positive_whole)
+    warmup: int = attrs.field(default=50, validator=fields.whole)
+    """Steps over which the learning rate rises from 0."""
+    sigma_mean: float = attrs.field(default=0.0, validator=fields.number)
+    sigma_std: float = attrs.field(default=1.0, validator=fields.positive)
+    dataset: Lazy | None = attrs.field(default=None, converter=optional_lazy)
+
+
+@attrs.frozen(kw_only=True)
+class Modality:
+    """Everything worldweave needs to know before it loads a modality.
+
+    Import paths may be given as plain text. Raises DescriptionError for a
+    value that cannot be.
+    """
+
+    name: str = attrs.field(validator=fields.modality_name)
+    summary: str = attrs.field(validator=fields.line)
+    license: str = attrs.field(validator=fields.line)
+    """Licence of the plugin's code; each checkpoint has its own."""
+    preprocessor: Lazy | None = attrs.field(converter=optional_lazy)
+    """An attrs class whose fields are the options of a request, called with
+    frames, uint8 (T, H, W, 3), and returning a control of the same shape.
+    None: the user must give a control video."""
+    branch: Lazy = attrs.field(
+        default=Lazy("worldweave.model.branch:CosmosBranch"), converter=lazy
+    )
+    recipe: Lazy | None = attrs.field(default=None, converter=optional_lazy)
+    metric: Lazy | None = attrs.field(default=None, converter=optional_lazy)
+    weights: tuple[Weights, ...] = attrs.field(
+        default=(), converter=as_weights, validator=fields.each_is(Weights)
+    )
+    default_map: float = attrs.field(default=0.5, validator=fields.share)
+    """The blending weight, 0 to 1, where a request gives none."""
+    metadata: Mapping[str, str] = attrs.field(
+        factory=dict[str, str],
+        converter=fields.as_metadata,
+        validator=fields.text_to_text,
+    )
