@@ -1,0 +1,63 @@
+"""What surrounds a frozen DiT: its autoencoder, its text encoder, its clips."""
+
+# B batch, C channel, T frame, H W rows and columns, L text token
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+Frames = npt.NDArray[np.uint8]
+
+
+@runtime_checkable
+class Autoencoder(Protocol):
+    """Video to latent and back.
+
+    A video is float (B, 3, T, H, W) in -1..1 with T = 1 + k * time_stride; its
+    latent is (B, C, 1 + k, H / space_stride, W / space_stride) with a standard
+    deviation of about 0.5, the sigma_data of the diffusion.
+    """
+
+    time_stride: int
+    space_stride: int
+
+    def encode(self, video: Tensor) -> Tensor:
+        """Return the latent of *video*."""
+        ...
+
+    def encode_hint(self, control: Tensor) -> Tensor:
+        """Return the hint of a control video; may have channels of its own."""
+        ...
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Return the video of *latent*, float, not clamped."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """Prompt to text tokens."""
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Return the words the encoder cannot represent; usually none."""
+        ...
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return (B, L, text_channels)."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Clip:
+    """A training clip: uint8 (T, H, W, 3), its prompt, and the controls its
+    maker knows exactly (a renderer knows "depth" and "seg")."""
+
+    video: Frames = attrs.field(eq=False, repr=False)
+    prompt: str
+    controls: Mapping[str, Frames] = attrs.field(factory=dict, eq=False, repr=False)

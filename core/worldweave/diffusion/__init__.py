@@ -1,0 +1,1 @@
+"""EDM diffusion: preconditioning, RES sampling, guidance, given frames. No I/O."""

@@ -1,0 +1,44 @@
+"""Blend the residuals of all active branches by their maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from worldweave_kernels import weighted_add
+
+
+def normalize(maps: Sequence[Tensor]) -> list[Tensor]:
+    """Divide maps by max(1, their sum), position by position, in float32.
+
+    Where the total is one or less nothing changes, bit for bit, so a user may
+    ask for weak control. All maps have one shape. Raise ValueError for another
+    shape and for negative or non-finite weights.
+    """
+    if not maps:
+        return []
+    wide = [torch.as_tensor(m, dtype=torch.float32) for m in maps]
+    for index, weights in enumerate(wide):
+        if weights.shape != wide[0].shape:
+            raise ValueError(
+                f"map {index} is {tuple(weights.shape)} but map 0 is "
+                f"{tuple(wide[0].shape)}; bring all maps to one token grid"
+            )
+        if not bool((weights >= 0).all()) or not bool(weights.isfinite().all()):
+            raise ValueError(
+                f"map {index} holds negative or non-finite weights; "
+                "weights must be 0 or more"
+            )
+    # Sorted before summing, so that the order of modalities changes no bit.
+    total = torch.stack(wide).sort(dim=0).values.sum(dim=0).clamp(min=1.0)
+    return [m / total for m in wide]
+
+
+def fuse(hidden: Tensor, residuals: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
+    """Add residuals (B, T, H, W, D) to *hidden*, weighted by maps (B or 1, T, H, W).
+
+    The maps are used as given: `normalize` them once per request.
+    """
+    return weighted_add(hidden, residuals, maps)
