@@ -1,0 +1,7 @@
+"""python -m worldweave"""
+
+import sys
+
+from worldweave.cli import main
+
+sys.exit(main())

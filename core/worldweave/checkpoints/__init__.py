@@ -1,0 +1,1 @@
+"""Checkpoints: the store, strict loading, and official .pt files turned into ours."""

@@ -1,0 +1,43 @@
+"""worldweave replay: make a video again from its manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def replay(
+    manifest: Annotated[Path, typer.Argument(help="A .manifest.json.")],
+    out: Annotated[Path, typer.Option(help="Video to write.")],
+) -> None:
+    """Make a video again from its manifest and compare the bytes.
+
+    On the same machine they are the same. Refuses changed inputs; exit code 1
+    where the result differs, with what is different about this machine.
+    """
+    import torch
+
+    from worldweave.cli.progress import generation_bar
+    from worldweave.generate import manifest as manifests
+    from worldweave.generate.pipeline import load_for
+    from worldweave.io.files import sha256
+
+    record = manifests.read(manifest)
+    manifests.refuse_changes(record)
+    manifests.checked_target(out)
+    torch.set_num_threads(record.threads)
+    pipeline = load_for(
+        record.request, device=record.device, dtype=getattr(torch, record.dtype)
+    )
+    with generation_bar() as tick:
+        made = pipeline.run(record.request, progress=tick)
+    made.save(out)
+    if sha256(out) == record.output:
+        print(f"{out}: the same bytes as {manifest} records")
+        return
+    print(f"{out}: not the bytes that {manifest} records")
+    for line in manifests.differences(record, made):
+        print(f"  {line}")
+    raise typer.Exit(1)

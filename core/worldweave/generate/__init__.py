@@ -1,0 +1,1 @@
+"""From a request to a video: the pipeline, chunk after chunk, and what it records."""

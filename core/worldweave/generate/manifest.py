@@ -1,0 +1,201 @@
+"""What a generation leaves behind: video, controls, and a manifest to replay it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from worldweave.generate.pipeline import Generation
+from worldweave.io import video as video_io
+from worldweave.io.files import atomic_path, free_space_check, sha256
+from worldweave.request.spec import Request, anchored, from_plain, to_plain
+from worldweave_registry import Problems, WorldweaveError
+
+FORMAT = 1
+PACKAGES = (
+    "worldweave",
+    "torch",
+    "numpy",
+    "opencv-python-headless",
+    "av",
+    "safetensors",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Manifest:
+    """A manifest read back: what was asked, and the hashes of what went in and out."""
+
+    request: Request
+    threads: int
+    device: str
+    dtype: str
+    inputs: dict[str, str]
+    weights: dict[str, str]
+    output: str
+    versions: dict[str, str]
+
+
+def save(generation: Generation, path: Path) -> Path:
+    """Write *path*, one control video per modality beside it, then the manifest.
+
+    The manifest comes last: where it exists, everything it names is complete.
+    Raise WorldweaveError where the disk has no room or the place cannot be
+    written; each file is whole or absent.
+    """
+    path = checked_target(path, generation.frames.nbytes * 2)
+    inputs = input_hashes(generation.request)
+    files = {}
+    for name, control in generation.controls.items():
+        beside = path.with_suffix(f".{name}{path.suffix}")
+        video_io.write(beside, control, generation.fps)
+        files[name] = beside.name
+    video_io.write(path, generation.frames, generation.fps)
+    record = {
+        "format": FORMAT,
+        "request": to_plain(anchored(generation.request, Path.cwd())),
+        "inputs": inputs,
+        "weights": generation.weights,
+        "output": {
+            "file": path.name,
+            "sha256": sha256(path),
+            "frames": len(generation.frames),
+            "size": list(generation.frames.shape[1:3]),
+            "source_size": list(generation.seen_size),
+            "fps": str(generation.fps),
+            "controls": files,
+        },
+        "machine": {
+            "device": generation.device,
+            "dtype": generation.dtype,
+            "threads": torch.get_num_threads(),
+            "processor": platform.processor() or platform.machine(),
+            "python": platform.python_version(),
+        },
+        "versions": _versions(),
+    }
+    with atomic_path(manifest_path(path)) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
+    return path
+
+
+def manifest_path(path: Path) -> Path:
+    """Return where the manifest of the video *path* lies."""
+    return path.with_suffix(".manifest.json")
+
+
+def checked_target(path: Path, need_bytes: int = 0) -> Path:
+    """Return *path* if a video can be written there; raise WorldweaveError if not."""
+    if path.suffix.lower() not in (".mp4", ".mov"):
+        raise WorldweaveError(
+            f"output {path} has no suffix of a video; name it something.mp4"
+        )
+    if not path.parent.is_dir():
+        raise WorldweaveError(
+            f"cannot write {path}: there is no folder {path.parent}; "
+            "create it or choose another"
+        )
+    free_space_check(path.parent, need_bytes)
+    return path
+
+
+def input_hashes(request: Request) -> dict[str, str]:
+    """Return the SHA-256 of every file and array that *request* reads."""
+    return {
+        name: sha256(value) if isinstance(value, str) else _array_hash(value)
+        for name, value in _inputs(request).items()
+    }
+
+
+def _inputs(request: Request) -> dict[str, str | npt.NDArray[Any]]:
+    """Return every file name and array of *request*, by what it is for."""
+    named: dict[str, Any] = {"video": request.video}
+    for name, control in request.controls.items():
+        named[f"control {name}"] = control.video
+        named[f"map {name}"] = control.map
+        named[f"weights {name}"] = control.weights
+    return {n: v for n, v in named.items() if isinstance(v, (str, np.ndarray))}
+
+
+def _array_hash(array: npt.NDArray[Any]) -> str:
+    head = f"{array.dtype} {array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def read(path: Path) -> Manifest:
+    """Read a manifest. Raise Problems if it is none or cannot be replayed."""
+    try:
+        record = json.loads(path.read_text())
+        made = Manifest(
+            request=from_plain(record["request"], where=str(path)),
+            threads=int(record["machine"]["threads"]),
+            device=str(record["machine"]["device"]),
+            dtype=str(record["machine"]["dtype"]),
+            inputs=dict(record["inputs"]),
+            weights=dict(record["weights"]),
+            output=str(record["output"]["sha256"]),
+            versions=dict(record["versions"]),
+        )
+    except OSError as error:
+        raise WorldweaveError(
+            f"cannot read manifest {path}: {error.strerror}; check the path"
+        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise WorldweaveError(
+            f"{path} is not a manifest of worldweave ({type(error).__name__}: "
+            f"{error}); give the .manifest.json that lies beside a generated video"
+        ) from error
+    return made
+
+
+def changes(manifest: Manifest) -> list[str]:
+    """Return what differs now from when *manifest* was written, one line each.
+
+    Inputs that changed or are gone; arrays that lived in memory only.
+    """
+    found = []
+    for name, value in _inputs(manifest.request).items():
+        if not isinstance(value, str):
+            continue
+        if value.startswith("array ") and " in memory" in value:
+            found.append(
+                f"{name} was an {value}; save it to a file and generate from that"
+            )
+        elif not Path(value).is_file():
+            found.append(f"{name}: {value} is gone; put it back")
+        elif sha256(value) != manifest.inputs.get(name):
+            found.append(f"{name}: {value} has changed since; put the old file back")
+    return found
+
+
+def refuse_changes(manifest: Manifest) -> None:
+    """Raise Problems naming every change that makes a replay pointless."""
+    found = changes(manifest)
+    if found:
+        raise Problems(found)
+
+
+def differences(manifest: Manifest, generation: Generation) -> list[str]:
+    """Return what may have made *generation* differ from the recorded one."""
+    found = []
+    for name, now in _versions().items():
+        then = manifest.versions.get(name)
+        if then != now:
+            found.append(f"{name} was {then}, is {now}")
+    for name, then in manifest.weights.items():
+        if generation.weights.get(name) != then:
+            found.append(f"weights of {name} have changed")
+    return found or ["versions and weights are the same: another machine, perhaps"]
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}

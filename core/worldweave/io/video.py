@@ -1,0 +1,385 @@
+"""Read video files into frames and write frames as video files.
+
+Frames are uint8 (T, H, W, 3), RGB, upright, top row first.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+
+from worldweave.io.containers import missing_bytes
+from worldweave.io.files import atomic_path
+from worldweave_registry.errors import WorldweaveError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+    from worldweave.base import Frames
+
+DEFAULT_FPS = Fraction(24)  # of images and of files that do not say
+_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+_VIDEOS = {".mp4", ".mov"}
+_READABLE = "mp4, mov, mkv, webm, gif, png, jpg or npy"
+
+# Without these flags swscale repeats chroma and rounds down: on a smooth picture
+# 35 dB and one level too dark, against 50 dB and no bias with them.
+_TO_RGB = (
+    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+)
+_TO_YUV = Interpolation.AREA | Interpolation.ACCURATE_RND
+_BT709 = 1  # the number of BT.709 for primaries, transfer and matrix alike
+_LIMITED_RANGE = 1
+_LARGEST_SIDE = 16384  # of x264
+_THREADS = 4  # fixed: x264's bytes depend on the number of its threads
+
+
+@attrs.frozen(kw_only=True)
+class Video:
+    """Frames uint8 (T, H, W, 3) and how many of them make a second."""
+
+    frames: Frames = attrs.field(eq=attrs.cmp_using(eq=np.array_equal), repr=False)
+    fps: Fraction
+
+
+@attrs.frozen(kw_only=True)
+class Probe:
+    """What a file says of itself: frames (None where it does not), (H, W), fps."""
+
+    frames: int | None
+    size: tuple[int, int]
+    fps: Fraction
+
+
+def read(path: str | os.PathLike[str], *, max_frames: int | None = None) -> Video:
+    """Read the first video stream of a file, or one image as one frame.
+
+    Takes mp4, mov, mkv, webm, gif and whatever else FFmpeg knows; an image
+    (png, jpg, …) becomes one frame at 24 fps, and a .npy holds uint8
+    (T, H, W, 3). Frames are turned upright as the file asks. A variable frame
+    rate is given by its average and its frames are all kept. Sound is ignored,
+    transparency dropped, more than 8 bits cut to 8 without tone mapping, and
+    pixels are taken as square. With *max_frames* reading stops after so many.
+
+    Raises WorldweaveError for what is no readable video, and for one that is cut
+    short or damaged, where it says how many frames could be read.
+    """
+    if max_frames is not None and max_frames < 1:
+        raise WorldweaveError(f"max_frames is {max_frames}; ask for at least one frame")
+    file = _regular_file(path)
+    if file.suffix.lower() in _IMAGES:
+        return Video(frames=_read_image(file)[None], fps=DEFAULT_FPS)
+    if file.suffix.lower() == ".npy":
+        stored = _map_npy(file)
+        return Video(frames=np.array(stored[:max_frames]), fps=DEFAULT_FPS)
+    return _read_stream(file, max_frames)
+
+
+def probe(path: str | os.PathLike[str]) -> Probe:
+    """Read only the header and one frame; raises WorldweaveError as `read` does.
+
+    The number of frames is the container's word; a trimmed file may show fewer.
+    """
+    file = _regular_file(path)
+    if file.suffix.lower() in _IMAGES:
+        height, width = _read_image(file).shape[:2]
+        return Probe(frames=1, size=(height, width), fps=DEFAULT_FPS)
+    if file.suffix.lower() == ".npy":
+        length, height, width = _map_npy(file).shape[:3]
+        return Probe(frames=length, size=(height, width), fps=DEFAULT_FPS)
+    first = _read_stream(file, 1)
+    with _open(file) as (_, stream):
+        height, width = first.frames.shape[1:3]
+        return Probe(frames=stream.frames or None, size=(height, width), fps=first.fps)
+
+
+def write(
+    path: str | os.PathLike[str],
+    frames: Frames | Iterable[Frames],
+    fps: Fraction | float,
+    *,
+    crf: int = 14,
+) -> None:
+    """Write H.264 (yuv420p, BT.709) to an mp4 or mov that any player opens.
+
+    *frames* is (T, H, W, 3) or an iterable of (H, W, 3), encoded as it comes.
+    *fps* is kept exactly where it is a Fraction, such as Fraction(30000, 1001);
+    a float is taken as the nearest fraction with a denominator up to 1001.
+    *crf* is x264's quality, 0 (lossless but for chroma) to 51; 14 leaves no
+    visible trace. yuv420p needs even sides: an odd one gets its last column or
+    row once more, so nothing is cropped and such a file reads back one larger.
+
+    The same frames give the same bytes on the same machine. The file is whole or
+    absent: see `atomic_path`, also for the errors; WorldweaveError as well for a
+    suffix, frames, fps or crf that cannot be written.
+    """
+    _refuse_bad_settings(path, crf)
+    rate = _rate(fps)
+    pictures = iter(frames)
+    first = next(pictures, None)
+    if first is None:
+        raise WorldweaveError(f"cannot write {path}: there are no frames")
+    size = np.shape(first)[:2]
+    if max(size) > _LARGEST_SIDE:
+        raise WorldweaveError(
+            f"cannot write {path}: frames are {size[1]}x{size[0]} and H.264 takes "
+            f"sides up to {_LARGEST_SIDE}; scale them down"
+        )
+    pictures = _checked(chain([first], pictures), path)
+    with atomic_path(path) as temporary:
+        _encode(temporary, pictures, size, rate, crf)
+
+
+def write_png(path: str | os.PathLike[str], frame: Frames) -> None:
+    """Write one frame (H, W, 3) as a PNG, whole or not at all."""
+    if Path(path).suffix.lower() != ".png":
+        raise WorldweaveError(f"cannot write {path}: name the file something.png")
+    picture = next(_checked([frame], path))
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(encoded.tobytes())
+
+
+def _regular_file(path: str | os.PathLike[str]) -> Path:
+    file = Path(path)
+    try:
+        mode = file.stat().st_mode
+    except FileNotFoundError:
+        raise WorldweaveError(f"there is no file {path}; check the path") from None
+    except OSError as error:
+        raise _cannot_read(file, str(error.strerror)) from error
+    if stat.S_ISDIR(mode):
+        raise WorldweaveError(f"{path} is a folder; give one file: {_READABLE}")
+    if not stat.S_ISREG(mode):
+        raise WorldweaveError(f"{path} is not a regular file; give {_READABLE}")
+    if file.stat().st_size == 0:
+        raise WorldweaveError(f"{path} is empty; make or copy it again")
+    return file
+
+
+def _cannot_read(file: Path, reason: str) -> WorldweaveError:
+    return WorldweaveError(f"cannot read {file}: {reason}")
+
+
+def _read_image(file: Path) -> Frames:
+    """Return (H, W, 3); OpenCV turns a photo upright by its EXIF."""
+    try:
+        stored = np.fromfile(file, np.uint8)
+        picture = cv2.imdecode(stored, cv2.IMREAD_COLOR)
+    except (OSError, cv2.error) as error:
+        raise _cannot_read(file, str(error)) from error
+    if picture is None:
+        raise _cannot_read(file, "it is cut short or not an image; save it again")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _map_npy(file: Path) -> Frames:
+    """Open an array without reading it."""
+    try:
+        stored: npt.NDArray[np.generic] = np.load(file, "r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _cannot_read(file, "it is cut short or not a .npy array") from error
+    if stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[3] != 3:
+        raise _cannot_read(
+            file,
+            f"it holds {stored.dtype} {stored.shape}; save uint8 (T, H, W, 3)",
+        )
+    if 0 in stored.shape:
+        raise _cannot_read(file, f"its shape {stored.shape} has no pixels")
+    return stored.view(np.uint8)
+
+
+@contextmanager
+def _open(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a video stream that is not the cover picture of a song."""
+    try:
+        # A file object, not a name: FFmpeg would take "10:30.mp4" for a protocol.
+        # And no protocols at all: a playlist must not make us open other files.
+        with (
+            open(file, "rb") as stored,
+            av.open(
+                stored,
+                "r",
+                options={"protocol_whitelist": "none"},
+                metadata_errors="replace",  # a title need not be UTF-8
+            ) as container,
+        ):
+            for stream in container.streams.video:
+                if not stream.disposition & av.stream.Disposition.attached_pic:
+                    yield container, stream
+                    return
+            _refuse_cut(file, 0)
+            raise _cannot_read(file, f"it has no video stream; give {_READABLE}")
+    except PermissionError as error:
+        raise _cannot_read(file, "no permission; change its mode or copy it") from error
+
+
+def _read_stream(file: Path, max_frames: int | None) -> Video:
+    frames: list[Frames] = []
+    fps: Fraction | None = None
+    try:
+        with _open(file) as (container, stream):
+            fps = stream.average_rate or stream.guessed_rate
+            for picture in _pictures(container, stream):
+                _refuse_other_size(file, frames, picture)
+                frames.append(picture)
+                if len(frames) == max_frames:
+                    break
+            else:
+                _refuse_cut(file, len(frames))
+    # IndexError: PyAV, on a header that ends too soon.
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        _refuse_cut(file, len(frames))
+        if fps is None:
+            reason = f"it is not a video; give {_READABLE}"
+            raise _cannot_read(file, reason) from error
+        raise _broken(file, "is damaged", len(frames)) from error
+    if not frames:
+        raise _cannot_read(file, "it has no frames; record or convert it again")
+    return Video(frames=_stack(frames), fps=fps or DEFAULT_FPS)
+
+
+def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[Frames]:
+    """Decode frames (H, W, 3), upright."""
+    reformatter = VideoReformatter()
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            raise av.error.InvalidDataError(0, "a packet is damaged")
+        for frame in packet.decode():
+            rgb = reformatter.reformat(frame, format="rgb24", interpolation=_TO_RGB)
+            picture = rgb.to_ndarray().astype(np.uint8, copy=False)
+            # FFmpeg and rot90 both count counter-clockwise.
+            quarter_turns = round(frame.rotation / 90)
+            yield np.rot90(picture, quarter_turns) if quarter_turns else picture
+
+
+def _refuse_other_size(file: Path, frames: list[Frames], picture: Frames) -> None:
+    if frames and picture.shape != frames[0].shape:
+        old, new = (f"{p.shape[1]}x{p.shape[0]}" for p in (frames[0], picture))
+        raise _cannot_read(
+            file,
+            f"its size changes from {old} to {new} at frame {len(frames)}; "
+            "convert it to one size first",
+        )
+
+
+def _refuse_cut(file: Path, readable: int) -> None:
+    lacking = missing_bytes(file)
+    if lacking:
+        raise _broken(file, f"is cut short by {lacking} bytes", readable)
+
+
+def _broken(file: Path, trouble: str, readable: int) -> WorldweaveError:
+    if readable == 0:
+        outcome = "no frame could be read; copy or convert it again"
+    else:
+        outcome = (
+            f"only {readable} frames could be read; copy or convert it again, "
+            f"or read those with max_frames={readable}"
+        )
+    return WorldweaveError(f"{file} {trouble} and {outcome}")
+
+
+def _stack(frames: list[Frames]) -> Frames:
+    """Join frames, freeing each as it goes: half the memory of np.stack."""
+    joined = np.empty((len(frames), *frames[0].shape), np.uint8)
+    for at in range(len(frames) - 1, -1, -1):
+        joined[at] = frames.pop()
+    return joined
+
+
+def _refuse_bad_settings(path: str | os.PathLike[str], crf: int) -> None:
+    if Path(path).suffix.lower() not in _VIDEOS:
+        raise WorldweaveError(
+            f"cannot write {path}: name the file something.mp4 or something.mov"
+        )
+    if not 0 <= crf <= 51:
+        raise WorldweaveError(f"crf is {crf}; x264 takes 0 (best) to 51")
+
+
+def _rate(fps: Fraction | float) -> Fraction:
+    try:
+        rate = Fraction(fps)
+        if isinstance(fps, float):
+            rate = rate.limit_denominator(1001)
+    except (ValueError, OverflowError, TypeError):
+        rate = Fraction(0)
+    if rate <= 0 or max(rate.numerator, rate.denominator) >= 2**31:
+        raise WorldweaveError(
+            f"fps is {fps}; give a positive number, exactly as a Fraction of "
+            "numbers below 2**31 or as a float"
+        )
+    return rate
+
+
+def _checked(
+    pictures: Iterable[Frames], path: str | os.PathLike[str]
+) -> Iterator[Frames]:
+    """Pass frames on as long as they are uint8 (H, W, 3) of one size."""
+    size: tuple[int, ...] | None = None
+    for at, picture in enumerate(pictures):
+        shape, dtype = np.shape(picture), getattr(picture, "dtype", None)
+        is_frame = len(shape) == 3 and shape[2] == 3 and 0 not in shape
+        if not is_frame or dtype != np.uint8 or shape != (size or shape):
+            raise WorldweaveError(
+                f"cannot write {path}: frame {at} is {dtype} {shape}; give "
+                f"uint8 {size or '(H, W, 3)'}"
+            )
+        size = shape
+        yield picture
+
+
+def _encode(
+    file: Path,
+    pictures: Iterable[Frames],
+    size: tuple[int, ...],
+    rate: Fraction,
+    crf: int,
+) -> None:
+    height, width = (side + side % 2 for side in size)
+    flags = {"movflags": "+faststart", "fflags": "+bitexact"}
+    with av.open(f"file:{file}", "w", options=flags) as container:
+        stream = container.add_stream(
+            "libx264", rate=rate, options={"crf": str(crf), "flags": "+bitexact"}
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.thread_count = _THREADS
+        stream.codec_context.thread_type = "FRAME"
+        stream.codec_context.colorspace = _BT709
+        stream.codec_context.color_primaries = _BT709
+        stream.codec_context.color_trc = _BT709
+        stream.codec_context.color_range = _LIMITED_RANGE
+        reformatter = VideoReformatter()
+        for at, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(_even(picture), format="rgb24")
+            frame = reformatter.reformat(
+                frame,
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                interpolation=_TO_YUV,
+            )
+            frame.pts, frame.time_base = at, 1 / rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def _even(picture: Frames) -> Frames:
+    """Repeat the last row and column where their number is odd."""
+    height, width = picture.shape[:2]
+    if height % 2 or width % 2:
+        picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    return np.ascontiguousarray(picture)

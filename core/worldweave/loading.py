@@ -1,0 +1,123 @@
+"""From descriptions to models: the base once, and only the branches asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from worldweave.base import Autoencoder, TextEncoder
+from worldweave.checkpoints import store
+from worldweave.model.branch import ControlBranch
+from worldweave.model.config import DiTConfig
+from worldweave.model.dit import DiT
+from worldweave_registry import Base, Modality, Weights, WeightsError, resolve
+
+COMPAT = "cosmos-transfer1"
+
+
+@attrs.frozen(kw_only=True)
+class Placement:
+    """Where models live and in which precision they compute."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class LoadedBase:
+    """A base in memory: the frozen DiT and what belongs to it."""
+
+    description: Base
+    config: DiTConfig
+    dit: DiT
+    autoencoder: Autoencoder
+    text_encoder: TextEncoder
+    placement: Placement
+    files: dict[str, Path]
+
+
+def config_of(base: Base, *, compat: str | None = None) -> DiTConfig:
+    """Return the sizes of *base*; *compat* switches released quirks on."""
+    made: Any = base.config.load()
+    config = made if isinstance(made, DiTConfig) else made()
+    if not isinstance(config, DiTConfig):
+        raise TypeError(f"{base.config.path} gave {config!r}, not a DiTConfig")
+    return attrs.evolve(config, bf16_rope=True) if compat == COMPAT else config
+
+
+def load_base(
+    base: Base,
+    placement: Placement,
+    *,
+    hook: Any = None,
+    compat: str | None = None,
+) -> LoadedBase:
+    """Read the DiT, the autoencoder and the text encoder of *base* from disk.
+
+    Raise WeightsError for missing or misfitting files.
+    """
+    config = config_of(base, compat=compat)
+    files = {
+        part: resolve(weights, hook)
+        for part in ("dit", "autoencoder", "text_encoder")
+        if (weights := part_of(base, part)) is not None
+    }
+    if "dit" not in files:
+        raise WeightsError(
+            f"base {base.name!r} names no weights for its DiT; "
+            f"train it with: worldweave train base --base {base.name}"
+        )
+    with torch.device("meta"):
+        dit = DiT(config)
+    store.load(
+        dit,
+        files["dit"],
+        device=placement.device,
+        dtype=placement.dtype,
+        what=f"base {base.name}",
+    )
+    where = {"device": placement.device, "dtype": placement.dtype}
+    return LoadedBase(
+        description=base,
+        config=config,
+        dit=dit.eval().requires_grad_(False),
+        autoencoder=base.autoencoder.load()(files.get("autoencoder"), **where),
+        text_encoder=base.text_encoder.load()(files.get("text_encoder"), **where),
+        placement=placement,
+        files=files,
+    )
+
+
+def part_of(base: Base, part: str) -> Weights | None:
+    """Return the weights *base* names for its *part*, if any."""
+    return next((w for w in base.weights if w.part == part), None)
+
+
+def new_branch(modality: Modality, config: DiTConfig) -> ControlBranch:
+    """Build an untrained branch of *modality* on the current default device."""
+    branch = modality.branch.load()(config)
+    if not isinstance(branch, ControlBranch):
+        raise TypeError(
+            f"{modality.branch.path} made a {type(branch).__name__}; "
+            "a modality's branch must be a worldweave.ControlBranch"
+        )
+    return branch
+
+
+def load_branch(
+    modality: Modality, config: DiTConfig, placement: Placement, path: Path
+) -> ControlBranch:
+    """Read the branch of *modality* from *path*, strictly."""
+    with torch.device("meta"):
+        branch = new_branch(modality, config)
+    store.load(
+        branch,
+        path,
+        device=placement.device,
+        dtype=placement.dtype,
+        what=f"branch {modality.name}",
+    )
+    return branch.eval().requires_grad_(False)

@@ -1,0 +1,1 @@
+"""What is asked for: the strict request, its controls, its maps."""

@@ -1,0 +1,169 @@
+"""The videos of a request: the source, the ready controls, those made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+import attrs
+import numpy as np
+
+from worldweave.base import Frames
+from worldweave.io import sizes
+from worldweave.io import video as video_io
+from worldweave.request.check import Prepared, Preprocessor
+from worldweave.request.spec import Request, VideoValue
+from worldweave_registry import Base, PluginError, WorldweaveError
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Footage:
+    """What a request's videos show: uint8 (T, H, W, 3), all of one length and size.
+
+    source is None where only ready controls were given. seen_size is the (H, W) of
+    the leading file before it was brought to the base's.
+    """
+
+    source: Frames | None
+    ready: dict[str, Frames]
+    frames: int
+    size: tuple[int, int]
+    seen_size: tuple[int, int]
+    fps: Fraction
+
+
+def read_footage(
+    request: Request, base: Base | None, prepared: Mapping[str, Prepared]
+) -> tuple[Footage | None, list[str]]:
+    """Read the source and the ready controls, and name all that is wrong with them.
+
+    The source leads; without one, the first ready control: the others must have
+    its length. Footage is None where the leading video cannot be read. Without a
+    base it keeps its size: the problems still come to light.
+    """
+    ready = {
+        f"control video of {name!r}": control.video
+        for name, control in request.controls.items()
+        if control.video is not None
+    }
+    given = ready if request.video is None else {"source video": request.video}
+    if not given:
+        return None, []
+    leading = next(iter(given))
+    problems: list[str] = []
+    first = _read(leading, given[leading], request, base, problems)
+    length = None if first is None else len(first.frames)
+    controls = {}
+    for name in prepared:
+        what = f"control video of {name!r}"
+        if what not in ready:
+            continue
+        video = first
+        if what != leading:
+            video = _read(what, ready[what], request, base, problems)
+        if video is not None:
+            problems += _length_problem(what, len(video.frames), length)
+            controls[name] = video.frames
+    if first is None:
+        return None, problems
+    seen_size = first.frames.shape[1:3]
+    size = seen_size if base is None else sizes.bucket(seen_size, base.sizes)
+    source = None
+    if request.video is not None:
+        source = sizes.resize(first.frames, size, "video")
+    for name, frames in controls.items():
+        is_seg = prepared[name].modality.name == "seg"
+        controls[name] = sizes.resize(frames, size, "labels" if is_seg else "control")
+    footage = Footage(
+        source=source,
+        ready=controls,
+        frames=len(first.frames),
+        size=size,
+        seen_size=seen_size,
+        fps=first.fps,
+    )
+    return footage, problems
+
+
+def make_controls(
+    footage: Footage, prepared: Mapping[str, Prepared]
+) -> dict[str, Frames]:
+    """Return the control of each modality: the ready one, or made from the source.
+
+    Preprocessors see the source at the base's size, as in training: Canny edges of
+    a 4K video, scaled down to 96 pixels, would be mush.
+    """
+    controls = {}
+    for name, each in prepared.items():
+        if name in footage.ready:
+            controls[name] = footage.ready[name]
+        elif each.preprocessor is not None and footage.source is not None:
+            controls[name] = _preprocess(name, each.preprocessor, footage.source)
+    return controls
+
+
+def _read(
+    what: str,
+    value: VideoValue,
+    request: Request,
+    base: Base | None,
+    problems: list[str],
+) -> video_io.Video | None:
+    """Read one video, or add to *problems* why that cannot be."""
+    if isinstance(value, str):
+        try:
+            return video_io.read(value, max_frames=_at_most(request))
+        except WorldweaveError as error:
+            problems.append(str(error))
+            return None
+    if value.ndim != 4 or value.shape[-1] != 3 or value.dtype != np.uint8:
+        problems.append(
+            f"{what} is an array of {value.dtype} {value.shape}; "
+            "give uint8 frames (T, H, W, 3)"
+        )
+        return None
+    if 0 in value.shape:
+        problems.append(f"{what} is {value.shape}, without pixels; give some frames")
+        return None
+    fps = video_io.DEFAULT_FPS
+    if base is not None:
+        fps = Fraction(base.fps).limit_denominator(1001)
+    return video_io.Video(frames=value[: _at_most(request)], fps=fps)
+
+
+def _at_most(request: Request) -> int | None:
+    """Return max_frames, unless it is itself one of the problems."""
+    most = request.max_frames
+    return None if most is None or most < 1 else most
+
+
+def _length_problem(what: str, length: int, frames: int | None) -> list[str]:
+    if frames is None or length == frames:
+        return []
+    if length < frames:
+        return [
+            f"{what} has {length} frames but the video has {frames}; give a control "
+            f"for every frame, or set max_frames to {length}"
+        ]
+    return [
+        f"{what} has {length} frames but the video only {frames}; "
+        f"cut it, or set max_frames to {frames}"
+    ]
+
+
+def _preprocess(name: str, preprocess: Preprocessor, source: Frames) -> Frames:
+    try:
+        made = preprocess(source.copy())
+    except WorldweaveError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"the preprocessor of {name!r} failed: {type(error).__name__}: {error}; "
+            "report it to the plugin's author"
+        ) from error
+    if made.shape != source.shape or made.dtype != source.dtype:
+        raise PluginError(
+            f"the preprocessor of {name!r} gave {made.dtype} {made.shape}, expected "
+            f"{source.dtype} {source.shape}; report it to the plugin's author"
+        )
+    return made

@@ -1,0 +1,1 @@
+"""Modalities and bases that ship with worldweave, written as a third party would."""
