@@ -13,7 +13,15 @@ from worldweave.checkpoints import store
 from worldweave.model.branch import ControlBranch
 from worldweave.model.config import DiTConfig
 from worldweave.model.dit import DiT
-from worldweave_registry import Base, Modality, Weights, WeightsError, resolve
+from worldweave_registry import (
+    Base,
+    Modality,
+    Weights,
+    WeightsError,
+    WorldweaveError,
+    one_line,
+    resolve,
+)
 
 COMPAT = "cosmos-transfer1"
 
@@ -24,6 +32,24 @@ class Placement:
 
     device: torch.device
     dtype: torch.dtype
+
+
+def usable_device(asked: str | torch.device | None) -> torch.device:
+    """Return the device to compute on; None: a GPU where there is one.
+
+    Raise WorldweaveError where torch cannot compute there.
+    """
+    if asked is None:
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        # meta and the like accept tensors but cannot give them back.
+        torch.zeros(1, device=asked).tolist()
+    except Exception as error:
+        raise WorldweaveError(
+            f"cannot compute on device {str(asked)!r} ({one_line(error)[:120]}); give "
+            "cpu, or cuda where there is a GPU"
+        ) from error
+    return torch.device(asked)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -37,10 +63,13 @@ class LoadedBase:
     text_encoder: TextEncoder
     placement: Placement
     files: dict[str, Path]
+    compat: str | None
 
 
 def config_of(base: Base, *, compat: str | None = None) -> DiTConfig:
     """Return the sizes of *base*; *compat* switches released quirks on."""
+    if compat not in (None, COMPAT):
+        raise WorldweaveError(f"compat is {compat!r}; the only one is {COMPAT!r}")
     made: Any = base.config.load()
     config = made if isinstance(made, DiTConfig) else made()
     if not isinstance(config, DiTConfig):
@@ -88,6 +117,7 @@ def load_base(
         text_encoder=base.text_encoder.load()(files.get("text_encoder"), **where),
         placement=placement,
         files=files,
+        compat=compat,
     )
 
 

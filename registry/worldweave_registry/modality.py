@@ -18,6 +18,13 @@ _DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _IMPORT_PATH = re.compile(f"{_DOTTED}:{_DOTTED}")
 
 
+def _is_import_path(lazy: Lazy, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not (isinstance(value, str) and _IMPORT_PATH.fullmatch(value)):
+        raise DescriptionError(
+            f"import path {value!r} is not text like 'package.module:Name'"
+        )
+
+
 @attrs.frozen
 class Lazy:
     """An import that has not happened yet, written ``package.module:Name``.
@@ -26,15 +33,8 @@ class Lazy:
     discovery and only used to say who named the path.
     """
 
-    path: str = attrs.field()
+    path: str = attrs.field(validator=_is_import_path)
     plugin: str = attrs.field(default="", kw_only=True, eq=False, repr=False)
-
-    @path.validator
-    def _check_path(self, attribute: attrs.Attribute[str], value: str) -> None:
-        if not (isinstance(value, str) and _IMPORT_PATH.fullmatch(value)):
-            raise DescriptionError(
-                f"import path {value!r} is not text like 'package.module:Name'"
-            )
 
     def __str__(self) -> str:
         return self.path

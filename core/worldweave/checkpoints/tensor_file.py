@@ -8,12 +8,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import math
 import os
-import secrets
-import shutil
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from io import FileIO
@@ -24,7 +21,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from worldweave_registry.errors import WeightsError, WorldweaveError
+from worldweave.io.files import atomic_path, free_space_check
+from worldweave_registry.errors import WeightsError
 
 Shape = tuple[int, ...]
 StrPath: TypeAlias = "str | os.PathLike[str]"
@@ -111,7 +109,7 @@ def stream(
     text = json.dumps(described, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     size = 8 + len(text) + end
-    _check_room(file, size)
+    free_space_check(Path(file.name).parent, size)
     file.write(struct.pack("<Q", len(text)) + text)
     for name in order:
         _write_tensor(file, name, tensors[name])
@@ -124,21 +122,11 @@ def replacing(path: StrPath) -> Iterator[BinaryIO]:
 
     Raise WorldweaveError where the disk is full or the place cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            # Otherwise a crash of the machine may leave an empty file of that name.
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        _remove(temporary)
-        raise _explained(path, error) from error
-    except BaseException:
-        _remove(temporary)
-        raise
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        yield file
+        file.flush()
+        # Otherwise a crash of the machine may leave an empty file of that name.
+        os.fsync(file.fileno())
 
 
 def read_tensor(file: FileIO | BinaryIO, entry: Entry) -> Tensor:
@@ -154,16 +142,6 @@ def read_tensor(file: FileIO | BinaryIO, entry: Entry) -> Tensor:
             raise EOFError(f"{len(room) - filled} bytes are missing at the end")
         filled += count
     return tensor
-
-
-def readable_size(count: int) -> str:
-    """Return a number of bytes in words a person reads, decimal units."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.2f} GB"
 
 
 def open_file(path: Path) -> tuple[Header, FileIO]:
@@ -260,40 +238,3 @@ def _write_tensor(file: BinaryIO, name: str, item: Tensor | Deferred) -> None:
 
 def _bytes_of(tensor: Tensor) -> Any:
     return tensor.reshape(-1).view(torch.uint8).numpy()
-
-
-def _check_room(file: BinaryIO, size: int) -> None:
-    folder = Path(file.name).parent
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise WorldweaveError(
-            f"{folder} has {readable_size(free)} free but the file needs "
-            f"{readable_size(size)}; free some space or choose another disk"
-        )
-
-
-_REMEDIES = {
-    errno.ENOSPC: "the disk is full; free some space or choose another disk",
-    errno.EDQUOT: "your quota is used up; free some space or choose another disk",
-    errno.EFBIG: "the file is too large for this disk; choose another one",
-    errno.EACCES: "no permission; choose a folder you may write to",
-    errno.EPERM: "no permission; choose a folder you may write to",
-    errno.EROFS: "the disk is read-only; choose another one",
-    errno.ENOENT: "its folder does not exist; create it first",
-    errno.ENOTDIR: "its folder is a file; choose another place",
-    errno.EISDIR: "it is a folder; give a file name",
-    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
-}
-
-
-def _explained(path: Path, error: OSError) -> Exception:
-    remedy = _REMEDIES.get(error.errno or 0)
-    return (
-        error if remedy is None else WorldweaveError(f"cannot write {path}: {remedy}")
-    )
-
-
-def _remove(temporary: Path) -> None:
-    # The folder may not exist, or be a file: then there is nothing to remove.
-    with contextlib.suppress(OSError):
-        temporary.unlink()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from typing import Any, cast
 
-import click
 import typer
 
 from worldweave.cli.convert import convert
@@ -19,7 +19,6 @@ from worldweave_registry import WorldweaveError
 app = typer.Typer(
     name="worldweave",
     help="One frozen video DiT, one control branch per modality, woven by maps.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -29,6 +28,9 @@ for command in (generate, replay, train, evaluate, plugins, convert, demo):
 
 USER_ERROR = 2
 INTERRUPTED = 130
+# typer brings a click of its own, older ones the package click: this is the parent
+# of all usage errors in either.
+UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,19 +38,24 @@ def main(argv: list[str] | None = None) -> int:
 
     A user's mistake is one line each on standard error and exit code 2.
     """
+    argv = sys.argv[1:] if argv is None else argv
     command = typer.main.get_command(app)
     try:
-        code = command.main(argv, prog_name="worldweave", standalone_mode=False)
+        code = command.main(
+            argv or ["--help"], prog_name="worldweave", standalone_mode=False
+        )
     except WorldweaveError as error:
         return _complain(str(error).splitlines())
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.ctx.get_help() if error.ctx else error)
-        return USER_ERROR
-    except click.ClickException as error:
-        return _complain([f"{error.format_message()}; see worldweave --help"])
-    except (KeyboardInterrupt, click.Abort):
-        print("worldweave: stopped; no half-written file is left", file=sys.stderr)
-        return INTERRUPTED
+    except UsageError as error:
+        return _complain([_usage(error)])
+    except OSError as error:
+        # What no one foresaw: a folder that is a file, a disk taken away.
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _complain([f"{where}{error.strerror or error}; check the path"])
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        _complain(["stopped; no half-written file is left"])
     return code if isinstance(code, int) else 0
 
 
@@ -56,3 +63,10 @@ def _complain(problems: list[str]) -> int:
     for problem in problems:
         print(f"worldweave: {problem}", file=sys.stderr)
     return USER_ERROR
+
+
+def _usage(error: Any) -> str:
+    """Return what a usage error says, on one line, and whose help to read."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    command = "worldweave" if error.ctx is None else error.ctx.command_path
+    return f"{message}; see {command} --help"

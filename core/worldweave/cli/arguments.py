@@ -27,58 +27,93 @@ def make_request(
     Relative file names in *spec* are taken from its folder. Raise Problems naming
     every flag and field that is wrong.
     """
-    from worldweave.request.spec import anchored, from_plain, to_plain
+    from worldweave.request.spec import anchored, from_json, from_plain, to_plain
 
     plain: dict[str, Any] = {}
     if spec is not None:
-        plain = to_plain(
-            anchored(from_plain(_read(spec), where=str(spec)), spec.parent)
-        )
+        asked = from_json(_text_of(spec), where=str(spec))
+        plain = to_plain(anchored(asked, spec.parent))
     plain |= {key: value for key, value in flags.items() if value is not None}
     controls: dict[str, Any] = {
         name: dict(value) for name, value in plain.get("controls", {}).items()
     }
-    problems: list[str] = []
-    for argument in maps:
-        name, _, value = argument.partition("=")
-        controls.setdefault(name, {})
-        if value:
-            controls[name]["map"] = _number_or_text(value)
-    for flag, field, arguments in (
-        ("--control-video", "video", videos),
-        ("--weights", "weights", weights),
-    ):
-        for argument in arguments:
-            name, equals, value = argument.partition("=")
-            if not equals or not name or not value:
-                problems.append(f"{flag} {argument!r} is not NAME=FILE")
-            else:
-                controls.setdefault(name, {})[field] = value
-    for argument in options:
-        path, equals, value = argument.partition("=")
-        name, dot, field = path.partition(".")
-        if not (equals and dot and name and field):
-            problems.append(
-                f"--option {argument!r} is not NAME.OPTION=VALUE, such as "
-                "edge.threshold=low"
-            )
-        else:
-            control = controls.setdefault(name, {})
-            control["options"] = {**control.get("options", {}), field: _literal(value)}
+    problems = [
+        *_set_maps(controls, maps),
+        *_set_files(controls, "--control-video", "video", videos),
+        *_set_files(controls, "--weights", "weights", weights),
+        *_set_options(controls, options),
+    ]
+    try:
+        request = from_plain(plain | {"controls": controls})
+    except Problems as error:
+        raise Problems([*problems, *error.problems]) from error
     if problems:
         raise Problems(problems)
-    return from_plain(plain | {"controls": controls})
+    return request
 
 
-def _read(spec: Path) -> Any:
+def _text_of(spec: Path) -> str:
     try:
-        return json.loads(spec.read_text())
+        return spec.read_text("utf-8")
     except OSError as error:
         raise Problems(
             [f"cannot read {spec}: {error.strerror}; check the path"]
         ) from error
-    except ValueError as error:
-        raise Problems([f"{spec} is not JSON: {error}"]) from error
+    except UnicodeDecodeError as error:
+        raise Problems([f"{spec} is not text; give a request in JSON"]) from error
+
+
+def _set_maps(controls: dict[str, Any], arguments: Iterable[str]) -> list[str]:
+    """Read NAME[=MAP] into *controls*; return what is wrong."""
+    problems = []
+    seen = set()
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not name or (equals and not value):
+            problems.append(
+                f"--control {argument!r} is not NAME or NAME=MAP, such as edge=0.6"
+            )
+            continue
+        if name in seen:
+            problems.append(f"--control {name} is given twice; keep one of them")
+        seen.add(name)
+        controls.setdefault(name, {})
+        if value:
+            controls[name]["map"] = _number_or_text(value)
+    return problems
+
+
+def _set_files(
+    controls: dict[str, Any], flag: str, field: str, arguments: Iterable[str]
+) -> list[str]:
+    """Read NAME=FILE into *controls*; return what is wrong."""
+    problems = []
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name and value:
+            controls.setdefault(name, {})[field] = value
+        else:
+            problems.append(
+                f"{flag} {argument!r} is not NAME=FILE, such as edge={field}.file"
+            )
+    return problems
+
+
+def _set_options(controls: dict[str, Any], arguments: Iterable[str]) -> list[str]:
+    """Read NAME.OPTION=VALUE into *controls*; return what is wrong."""
+    problems = []
+    for argument in arguments:
+        path, equals, value = argument.partition("=")
+        name, _, field = path.partition(".")
+        if equals and name and field:
+            control = controls.setdefault(name, {})
+            control["options"] = {**control.get("options", {}), field: _literal(value)}
+        else:
+            problems.append(
+                f"--option {argument!r} is not NAME.OPTION=VALUE, such as "
+                "edge.threshold=low"
+            )
+    return problems
 
 
 def _number_or_text(value: str) -> float | str:

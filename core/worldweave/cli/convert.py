@@ -45,7 +45,7 @@ def convert(
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     from worldweave.checkpoints.convert import convert as convert_file
-    from worldweave.checkpoints.tensor_file import readable_size
+    from worldweave.io.files import readable_size
 
     chosen = {None: None, "bf16": torch.bfloat16, "fp32": torch.float32}
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())

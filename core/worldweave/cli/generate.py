@@ -112,15 +112,24 @@ def generate(
     import torch
 
     from worldweave.cli.progress import generation_bar
-    from worldweave.generate.manifest import checked_target, manifest_path
+    from worldweave.generate import manifest as manifests
     from worldweave.generate.pipeline import load_for
+    from worldweave.request.check import weights_problems
+    from worldweave.request.plan import make_plan
+    from worldweave_registry import discover
 
-    checked_target(out)
     if threads is not None:
         torch.set_num_threads(threads)
-    pipeline = load_for(request, device=device)
+    catalog = discover()
+    plan = make_plan(
+        request,
+        catalog,
+        weights_problems,
+        also=manifests.target_problems(out, request),
+    )
+    pipeline = load_for(plan, catalog, device=device)
     with generation_bar() as tick:
-        made = pipeline.run(request, progress=tick)
+        made = pipeline.follow(plan, progress=tick)
     made.save(out)
     height, width = made.frames.shape[1:3]
     print(
@@ -132,5 +141,5 @@ def generate(
             f"{request.base} makes {width}x{height}"
         )
     for name in made.controls:
-        print(f"{out.with_suffix(f'.{name}{out.suffix}')}: control {name}")
-    print(f"{manifest_path(out)}: manifest, for worldweave replay")
+        print(f"{manifests.control_path(out, name)}: control {name}")
+    print(f"{manifests.manifest_path(out)}: manifest, for worldweave replay")

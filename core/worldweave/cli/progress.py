@@ -51,13 +51,16 @@ def bar(description: str) -> Iterator[Update]:
 
 
 def _lines(description: str) -> Update:
+    # Measured from the first step's end: that step loads, compiles, warms up.
     begun = last = time.monotonic()
-    first: int | None = None
+    first = 0
 
     def update(done: int, total: int, note: str) -> None:
-        nonlocal last, first
+        nonlocal begun, last, first
         now = time.monotonic()
-        first = done - 1 if first is None else first
+        if not first:
+            begun, first = now, done
+            return
         if now - last < SECONDS_BETWEEN_LINES and done < total:
             return
         last = now

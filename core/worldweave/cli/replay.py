@@ -23,16 +23,19 @@ def replay(
     from worldweave.generate import manifest as manifests
     from worldweave.generate.pipeline import load_for
     from worldweave.io.files import sha256
+    from worldweave.request.check import raise_all, weights_problems
+    from worldweave.request.plan import make_plan
+    from worldweave_registry import discover
 
     record = manifests.read(manifest)
-    manifests.refuse_changes(record)
-    manifests.checked_target(out)
+    request = record.request
+    raise_all([*manifests.changes(record), *manifests.target_problems(out, request)])
+    catalog = discover()
+    plan = make_plan(request, catalog, weights_problems)
     torch.set_num_threads(record.threads)
-    pipeline = load_for(
-        record.request, device=record.device, dtype=getattr(torch, record.dtype)
-    )
+    pipeline = load_for(plan, catalog, device=record.device, dtype=record.dtype)
     with generation_bar() as tick:
-        made = pipeline.run(record.request, progress=tick)
+        made = pipeline.follow(plan, progress=tick)
     made.save(out)
     if sha256(out) == record.output:
         print(f"{out}: the same bytes as {manifest} records")

@@ -21,6 +21,7 @@ from worldweave.loading import LoadedBase
 from worldweave.model.branch import ControlBranch
 from worldweave.model.step import Step
 from worldweave.model.weave import weave
+from worldweave_registry import WeightsError
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -78,6 +79,12 @@ def denoise(
     if chunk.start is not None:
         start = start + _encode(base, chunk.start)
     latent = sample(predict, start, levels, progress=tick)
+    if not torch.isfinite(latent).all():
+        used = ", ".join(["the base", *(f"branch {name!r}" for name in branches)])
+        raise WeightsError(
+            f"the result has values that are not finite in {base.placement.dtype}; "
+            f"check the weights of {used}, or compute in float32"
+        )
     return to_frames(base.autoencoder.decode(latent))
 
 

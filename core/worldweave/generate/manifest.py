@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +18,15 @@ import torch
 from worldweave.generate.pipeline import Generation
 from worldweave.io import video as video_io
 from worldweave.io.files import atomic_path, free_space_check, sha256
+from worldweave.request.check import raise_all
 from worldweave.request.spec import Request, anchored, from_plain, to_plain
-from worldweave_registry import Problems, WorldweaveError
+from worldweave_registry import WorldweaveError, one_line
 
 FORMAT = 1
+#: Bytes. H.264 of a hundred 720p frames fits; how much more a video needs, only
+#: writing it tells.
+LEAST_ROOM = 10_000_000
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PACKAGES = (
     "worldweave",
     "torch",
@@ -36,9 +42,9 @@ class Manifest:
     """A manifest read back: what was asked, and the hashes of what went in and out."""
 
     request: Request
-    threads: int
+    threads: int = attrs.field(validator=attrs.validators.ge(1))
     device: str
-    dtype: str
+    dtype: torch.dtype
     inputs: dict[str, str]
     weights: dict[str, str]
     output: str
@@ -48,31 +54,47 @@ class Manifest:
 def save(generation: Generation, path: Path) -> Path:
     """Write *path*, one control video per modality beside it, then the manifest.
 
-    The manifest comes last: where it exists, everything it names is complete.
-    Raise WorldweaveError where the disk has no room or the place cannot be
-    written; each file is whole or absent.
+    The manifest comes last: where it exists, everything it names is complete. If
+    anything fails, or on KeyboardInterrupt, what was written is removed again.
+    Raise Problems where *path* cannot be written or would replace an input,
+    WorldweaveError where the room runs out.
     """
-    path = checked_target(path, generation.frames.nbytes * 2)
-    inputs = input_hashes(generation.request)
-    files = {}
-    for name, control in generation.controls.items():
-        beside = path.with_suffix(f".{name}{path.suffix}")
-        video_io.write(beside, control, generation.fps)
-        files[name] = beside.name
-    video_io.write(path, generation.frames, generation.fps)
-    record = {
+    raise_all(target_problems(path, generation.request))
+    record = _record(generation, path)
+    written: list[Path] = []
+    try:
+        for name, control in generation.controls.items():
+            beside = control_path(path, name)
+            video_io.write(beside, control, generation.fps)
+            written.append(beside)
+        video_io.write(path, generation.frames, generation.fps)
+        written.append(path)
+        record["output"]["sha256"] = sha256(path)
+        with atomic_path(manifest_path(path)) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    except BaseException:
+        for file in written:
+            file.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _record(generation: Generation, path: Path) -> dict[str, Any]:
+    """Return the manifest of *generation* but for the hash of the video."""
+    return {
         "format": FORMAT,
         "request": to_plain(anchored(generation.request, Path.cwd())),
-        "inputs": inputs,
+        "inputs": input_hashes(generation.request),
         "weights": generation.weights,
         "output": {
             "file": path.name,
-            "sha256": sha256(path),
             "frames": len(generation.frames),
             "size": list(generation.frames.shape[1:3]),
             "source_size": list(generation.seen_size),
             "fps": str(generation.fps),
-            "controls": files,
+            "controls": {
+                name: control_path(path, name).name for name in generation.controls
+            },
         },
         "machine": {
             "device": generation.device,
@@ -83,9 +105,6 @@ def save(generation: Generation, path: Path) -> Path:
         },
         "versions": _versions(),
     }
-    with atomic_path(manifest_path(path)) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
-    return path
 
 
 def manifest_path(path: Path) -> Path:
@@ -93,19 +112,46 @@ def manifest_path(path: Path) -> Path:
     return path.with_suffix(".manifest.json")
 
 
-def checked_target(path: Path, need_bytes: int = 0) -> Path:
-    """Return *path* if a video can be written there; raise WorldweaveError if not."""
+def control_path(path: Path, name: str) -> Path:
+    """Return where the control of modality *name* lies beside the video *path*."""
+    return Path(f"{path.with_suffix('')}.{name}{path.suffix}")
+
+
+def target_problems(path: Path, request: Request) -> list[str]:
+    """Return why the results of *request* cannot be written to *path*, if so.
+
+    Results must not replace what they were made from: it would be lost, and the
+    manifest could not be replayed.
+    """
     if path.suffix.lower() not in (".mp4", ".mov"):
-        raise WorldweaveError(
-            f"output {path} has no suffix of a video; name it something.mp4"
-        )
+        return [f"output {path} has no suffix of a video; name it something.mp4"]
     if not path.parent.is_dir():
-        raise WorldweaveError(
+        return [
             f"cannot write {path}: there is no folder {path.parent}; "
             "create it or choose another"
-        )
-    free_space_check(path.parent, need_bytes)
-    return path
+        ]
+    if not os.access(path.parent, os.W_OK):
+        return [f"cannot write {path}: no permission; choose another folder"]
+    problems = []
+    inputs = {
+        Path(value).resolve(): what
+        for what, value in _inputs(request).items()
+        if isinstance(value, str)
+    }
+    controls = [control_path(path, name) for name in request.controls]
+    for file in (path, *controls, manifest_path(path)):
+        if file.is_dir():
+            problems.append(f"cannot write {file}: it is a folder; choose another name")
+        elif file.resolve() in inputs:
+            problems.append(
+                f"writing {file} would replace the {inputs[file.resolve()]} of this "
+                "request; choose another name"
+            )
+    try:
+        free_space_check(path.parent, LEAST_ROOM)
+    except WorldweaveError as error:
+        problems.append(str(error))
+    return problems
 
 
 def input_hashes(request: Request) -> dict[str, str]:
@@ -134,12 +180,15 @@ def _array_hash(array: npt.NDArray[Any]) -> str:
 def read(path: Path) -> Manifest:
     """Read a manifest. Raise Problems if it is none or cannot be replayed."""
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text("utf-8"))
+        if record["format"] != FORMAT:
+            raise ValueError(f"its format is {record['format']!r}, not {FORMAT}")
+        machine = record["machine"]
         made = Manifest(
             request=from_plain(record["request"], where=str(path)),
-            threads=int(record["machine"]["threads"]),
-            device=str(record["machine"]["device"]),
-            dtype=str(record["machine"]["dtype"]),
+            threads=int(machine["threads"]),
+            device=str(machine["device"]),
+            dtype=DTYPES[machine["dtype"]],
             inputs=dict(record["inputs"]),
             weights=dict(record["weights"]),
             output=str(record["output"]["sha256"]),
@@ -149,10 +198,10 @@ def read(path: Path) -> Manifest:
         raise WorldweaveError(
             f"cannot read manifest {path}: {error.strerror}; check the path"
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WorldweaveError(
-            f"{path} is not a manifest of worldweave ({type(error).__name__}: "
-            f"{error}); give the .manifest.json that lies beside a generated video"
+            f"{path} is not a manifest of worldweave ({one_line(error)}); give the "
+            ".manifest.json that lies beside a generated video"
         ) from error
     return made
 
@@ -175,13 +224,6 @@ def changes(manifest: Manifest) -> list[str]:
         elif sha256(value) != manifest.inputs.get(name):
             found.append(f"{name}: {value} has changed since; put the old file back")
     return found
-
-
-def refuse_changes(manifest: Manifest) -> None:
-    """Raise Problems naming every change that makes a replay pointless."""
-    found = changes(manifest)
-    if found:
-        raise Problems(found)
 
 
 def differences(manifest: Manifest, generation: Generation) -> list[str]:

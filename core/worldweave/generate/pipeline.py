@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
@@ -13,26 +14,28 @@ import numpy as np
 import torch
 
 from worldweave.base import Frames
+from worldweave.diffusion.sampler import SIGMA_MAX
 from worldweave.generate.chunks import Chunk, cut
 from worldweave.generate.denoise import ChunkInput, denoise
 from worldweave.io import sizes
 from worldweave.io.files import sha256
-from worldweave.loading import LoadedBase, Placement, load_base, load_branch
-from worldweave.model.branch import ControlBranch
-from worldweave.request.check import (
-    Prepared,
-    branch_weights,
-    examine,
-    raise_all,
+from worldweave.loading import (
+    LoadedBase,
+    Placement,
+    load_base,
+    load_branch,
+    usable_device,
 )
-from worldweave.request.controls import Material, gather
-from worldweave.request.maps import TokenGrid, Weights, is_dead, on_tokens, read_map
+from worldweave.model.branch import ControlBranch
+from worldweave.request.check import Prepared, branch_weights, raise_all
+from worldweave.request.maps import TokenGrid, on_tokens
+from worldweave.request.plan import Plan, make_plan
 from worldweave.request.spec import Control, MapValue, Request, VideoValue
 from worldweave_registry import (
+    Base,
     Catalog,
     Modality,
     UnknownModalityError,
-    WorldweaveError,
     discover,
     resolve,
 )
@@ -78,6 +81,7 @@ class Active:
     modality: Modality
     branch: ControlBranch
     file: Path
+    is_users_file: bool
 
 
 class Pipeline:
@@ -87,6 +91,7 @@ class Pipeline:
         self.base = base
         self.catalog = catalog
         self.active: dict[str, Active] = {}
+        self._digests: dict[Path, str] = {}
         self._busy = threading.RLock()
 
     def enable(self, name: str, *, weights: str | Path | None = None) -> None:
@@ -106,7 +111,13 @@ class Pipeline:
                 )
             )
             branch = load_branch(modality, self.base.config, self.base.placement, path)
-            self.active[name] = Active(modality=modality, branch=branch, file=path)
+            self._digests.pop(path, None)
+            self.active[name] = Active(
+                modality=modality,
+                branch=branch,
+                file=path,
+                is_users_file=weights is not None,
+            )
 
     def disable(self, name: str) -> None:
         """Free the branch of modality *name*; the base stays as it is."""
@@ -150,7 +161,7 @@ class Pipeline:
                 )
                 for name in named
             },
-            **settings,
+            **{"compat": self.base.compat, **settings},
         )
         return self.run(request, progress=progress)
 
@@ -239,13 +250,15 @@ class Pipeline:
         return []
 
     def _with_weights(self, plan: Plan) -> Request:
-        """Return the request with the branches named that are not a plugin's own."""
+        """Return the request with every branch named that is not its plugin's own.
+
+        So that a manifest knows of what was enabled from Python.
+        """
         controls = dict(plan.request.controls)
         for name in plan.prepared:
-            if self.active[name].is_own_choice:
-                controls[name] = attrs.evolve(
-                    controls[name], weights=str(self.active[name].file)
-                )
+            if self.active[name].is_users_file:
+                file = self.active[name].file.absolute()
+                controls[name] = attrs.evolve(controls[name], weights=file)
         return attrs.evolve(plan.request, controls=controls)
 
     def _chunk_input(
@@ -257,14 +270,16 @@ class Pipeline:
         def part(frames: Frames) -> Frames:
             return sizes.fit_length(frames[chunk.start : end], base.chunk_frames)
 
-        maps = on_tokens(
-            plan.maps,
-            chunk.start,
-            plan.frames,
-            token_grid(self.base, plan.size),
-            released=request.compat is not None,
-        )
-        starts_from_source = request.sigma_max < SIGMA_MAX and plan.source is not None
+        maps = {}
+        if plan.maps:
+            maps = on_tokens(
+                plan.maps,
+                chunk.start,
+                plan.frames,
+                token_grid(self.base, plan.size),
+                released=request.compat is not None,
+            )
+        source = plan.source if request.sigma_max < SIGMA_MAX else None
         return ChunkInput(
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
@@ -272,7 +287,7 @@ class Pipeline:
             maps=maps,
             size=plan.size,
             known=np.concatenate(made)[-chunk.known :] if chunk.known else None,
-            start=part(plan.source) if starts_from_source else None,
+            start=None if source is None else part(source),
             steps=steps,
             guidance=base.guidance if request.guidance is None else request.guidance,
             sigma_max=request.sigma_max,
@@ -282,9 +297,13 @@ class Pipeline:
         )
 
     def _hashes(self, running: Iterable[str]) -> dict[str, str]:
+        """Return the SHA-256 of the base and the branches, each computed once."""
         files = {f"base {part}": path for part, path in self.base.files.items()}
         files |= {f"branch {name}": self.active[name].file for name in running}
-        return {name: sha256(path) for name, path in files.items()}
+        for path in files.values():
+            if path not in self._digests:
+                self._digests[path] = _digest(path)
+        return {name: self._digests[path] for name, path in files.items()}
 
 
 def load(
@@ -301,65 +320,64 @@ def load(
 
     weights: per modality a branch checkpoint other than the plugin's own. device:
     "cuda" where there is one. dtype: bfloat16 on a GPU, float32 elsewhere. compat:
-    "cosmos-transfer1" computes rotary positions as the released code does.
+    "cosmos-transfer1" computes rotary positions as the released code does. Raise
+    WorldweaveError for unknown names before anything is read.
     """
     catalog = discover() if catalog is None else catalog
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    names, weights = list(modalities), weights or {}
+    description = catalog.find_base(base)
+    for name in names:
+        catalog.find(name)
+    raise_all(
+        [
+            f"weights are given for {name!r}, which is not among the modalities; "
+            "add it to them or leave its weights out"
+            for name in weights
+            if name not in names
+        ]
+    )
+    place = usable_device(device)
     if dtype is None:
-        on_gpu = torch.device(device).type == "cuda"
-        dtype = torch.bfloat16 if on_gpu else torch.float32
+        dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
     loaded = load_base(
-        catalog.find_base(base),
-        Placement(device=torch.device(device), dtype=dtype),
+        description,
+        Placement(device=place, dtype=dtype),
         hook=catalog.hook,
         compat=compat,
     )
     pipeline = Pipeline(loaded, catalog)
-    for name in modalities:
-        pipeline.enable(name, weights=(weights or {}).get(name))
+    for name in names:
+        pipeline.enable(name, weights=weights.get(name))
     return pipeline
 
 
 def load_for(
-    request: Request, catalog: Catalog | None = None, **where: Any
+    plan: Plan,
+    catalog: Catalog,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Pipeline:
-    """Load exactly what *request* needs, after naming everything wrong with it."""
-    catalog = discover() if catalog is None else catalog
-    _, prepared, problems = examine(request, catalog)
-    raise_all(problems)
+    """Load exactly what *plan* needs."""
+    chosen = {name: each.control.weights for name, each in plan.prepared.items()}
     return load(
-        request.base,
-        modalities=prepared,
-        weights={
-            name: each.control.weights
-            for name, each in prepared.items()
-            if each.control.weights is not None
-        },
-        compat=request.compat,
+        plan.request.base,
+        modalities=plan.prepared,
+        weights={name: file for name, file in chosen.items() if file is not None},
+        device=device,
+        dtype=dtype,
+        compat=plan.request.compat,
         catalog=catalog,
-        **where,
     )
 
 
-def read_maps(prepared: Mapping[str, Prepared], frames: int) -> dict[str, Weights]:
-    """Return the maps that are not zero everywhere, in the order of the request.
-
-    Raise Problems for every map that does not fit a video of *frames*.
-    """
-    maps: dict[str, Weights] = {}
-    problems = []
-    for name, each in prepared.items():
-        value = each.control.map
-        try:
-            weights = read_map(name, 0.0 if value is None else value, frames)
-        except WorldweaveError as error:
-            problems.append(str(error))
-            continue
-        if not is_dead(weights):
-            maps[name] = weights
-    raise_all(problems)
-    return maps
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the listing of a folder's files."""
+    if path.is_file():
+        return sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    listing = "".join(f"{sha256(file)}  {file.relative_to(path)}\n" for file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def token_grid(base: LoadedBase, size: tuple[int, int]) -> TokenGrid:

@@ -83,9 +83,10 @@ def free_space_check(folder: str | os.PathLike[str], need_bytes: int) -> None:
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < need_bytes:
+        need = readable_size(need_bytes)
         raise WorldweaveError(
-            f"{folder} has {_in_words(free)} free but {_in_words(need_bytes)} are "
-            f"needed; free some space or {_ELSEWHERE}"
+            f"{folder} has {readable_size(free)} free but {need} are needed; "
+            f"free some space or {_ELSEWHERE}"
         )
 
 
@@ -111,8 +112,8 @@ def _cannot_write(path: str | os.PathLike[str], error: OSError) -> WorldweaveErr
     return WorldweaveError(f"cannot write {path}: {reason}")
 
 
-def _in_words(count: int) -> str:
-    """Say a number of bytes the way `df -h` users read it: 1500000000 is 1.5 GB."""
+def readable_size(count: int) -> str:
+    """Say a number of bytes in decimal units: 1500000000 is 1.5 GB."""
     size = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:

@@ -19,6 +19,8 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.error import FFmpegError, InvalidDataError
+from av.stream import Disposition
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from worldweave.io.containers import missing_bytes
@@ -219,7 +221,7 @@ def _open(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             ) as container,
         ):
             for stream in container.streams.video:
-                if not stream.disposition & av.stream.Disposition.attached_pic:
+                if not stream.disposition & Disposition.attached_pic:
                     yield container, stream
                     return
             _refuse_cut(file, 0)
@@ -242,7 +244,7 @@ def _read_stream(file: Path, max_frames: int | None) -> Video:
             else:
                 _refuse_cut(file, len(frames))
     # IndexError: PyAV, on a header that ends too soon.
-    except (av.error.FFmpegError, OSError, IndexError) as error:
+    except (FFmpegError, OSError, IndexError) as error:
         _refuse_cut(file, len(frames))
         if fps is None:
             reason = f"it is not a video; give {_READABLE}"
@@ -258,7 +260,7 @@ def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[Frames
     reformatter = VideoReformatter()
     for packet in container.demux(stream):
         if packet.is_corrupt:
-            raise av.error.InvalidDataError(0, "a packet is damaged")
+            raise InvalidDataError(0, "a packet is damaged")
         for frame in packet.decode():
             rgb = reformatter.reformat(frame, format="rgb24", interpolation=_TO_RGB)
             picture = rgb.to_ndarray().astype(np.uint8, copy=False)

@@ -52,13 +52,12 @@ class CosmosBranch(Trunk, ControlBranch):
         layers: list[nn.Module] = []
         for narrow, wide in pairwise((width, *config.hint_widths)):
             layers += [nn.Linear(narrow, wide), nn.SiLU()]
-        self.hint_mlp = nn.Sequential(*layers, nn.Linear(config.hint_widths[-1], width))
-        self.zero = nn.ModuleList(
-            nn.Linear(width, width) for _ in range(config.control_blocks)
+        self.hint_mlp = nn.Sequential(
+            *layers, zero_linear(config.hint_widths[-1], width)
         )
-        for layer in (self.hint_mlp[-1], *self.zero):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.zero = nn.ModuleList(
+            zero_linear(width, width) for _ in range(config.control_blocks)
+        )
         self.head.requires_grad_(False)
 
     def forward(self, latent: Tensor, step: Step, hint: Tensor) -> list[Tensor]:
@@ -88,3 +87,11 @@ class CosmosBranch(Trunk, ControlBranch):
         own = self.state_dict()
         theirs = {k: v for k, v in base.state_dict().items() if k in own}
         self.load_state_dict(theirs, strict=False)
+
+
+def zero_linear(width_in: int, width_out: int) -> nn.Linear:
+    """Return a projection that gives zeros until it is trained."""
+    layer = nn.Linear(width_in, width_out)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

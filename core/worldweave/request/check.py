@@ -111,7 +111,7 @@ def make_preprocessor(
             )
         return None
     kind = modality.preprocessor.load()
-    known = [f.name for f in attrs.fields(kind) if f.init] if attrs.has(kind) else []
+    known = _option_names(kind)
     wrong = [
         f"{name!r} has no option {option!r}"
         + (did_you_mean(option, known) or f"; it has: {', '.join(known) or 'none'}")
@@ -129,6 +129,10 @@ def make_preprocessor(
         message = error.args[0] if error.args else error
         raise Problems([f"option of {name!r}: {message}"]) from error
     return made
+
+
+def _option_names(kind: type) -> list[str]:
+    return [f.name for f in attrs.fields(kind) if f.init] if attrs.has(kind) else []
 
 
 def _overlap_problems(overlap: int, base: Base) -> list[str]:

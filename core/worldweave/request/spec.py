@@ -177,8 +177,12 @@ def from_json(text: str, *, where: str = "the request") -> Request:
         raise Problems(
             [
                 f"{where} is not JSON: {error.msg} at line {error.lineno}, "
-                f"column {error.colno}"
+                f"column {error.colno}; correct it there"
             ]
+        ) from error
+    except RecursionError as error:
+        raise Problems(
+            [f"{where} is nested too deeply; give a request with plain fields"]
         ) from error
     return from_plain(plain, where=where)
 
@@ -250,23 +254,22 @@ def _whole(value: Any, _: type) -> int:
 
 
 def _text(value: Any, _: type) -> str:
-    if not isinstance(value, str):
+    # No prompt or file name can hold a null character.
+    if not isinstance(value, str) or "\0" in value:
         raise ValueError(f"expected text, got {value!r}")
     return value
 
 
 def _number_or_file(value: Any, _: Any) -> Any:
-    if value is None or (
-        isinstance(value, (int, float, str)) and not isinstance(value, bool)
-    ):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
-    raise ValueError(f"expected a number or a file name, got {value!r}")
+    return _file(value, _, "a number or a file name")
 
 
-def _file(value: Any, _: Any) -> Any:
-    if value is None or isinstance(value, str):
+def _file(value: Any, _: Any, expected: str = "a file name") -> Any:
+    if value is None or (isinstance(value, str) and "\0" not in value):
         return value
-    raise ValueError(f"expected a file name, got {value!r}")
+    raise ValueError(f"expected {expected}, got {value!r}")
 
 
 def _controls(value: Any, _: Any) -> dict[str, Control]:

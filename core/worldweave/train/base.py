@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ def base_trainer(
     clips: int,
     seed: int,
     compile: bool = False,
+    hook: Any = None,
 ) -> Trainer:
     """Return a trainer for a new base that learns from *clips* rendered clips.
 
@@ -41,7 +43,7 @@ def base_trainer(
     config = config_of(base)
     weights = part_of(base, "autoencoder")
     autoencoder = base.autoencoder.load()(
-        None if weights is None else resolve(weights),
+        None if weights is None else resolve(weights, hook),
         device=torch.device("cpu"),
         dtype=torch.float32,
     )

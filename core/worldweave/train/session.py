@@ -72,7 +72,13 @@ class Session:
         if name == "base":
             recipe = _recipe(description.recipe, f"base {base!r}", given)
             trainer = base_trainer(
-                description, recipe, folder, clips=clips, seed=seed, compile=compile
+                description,
+                recipe,
+                folder,
+                clips=clips,
+                seed=seed,
+                compile=compile,
+                hook=catalog.hook,
             )
             return cls(
                 trainer=trainer,

@@ -108,8 +108,8 @@ def load(
 ) -> CosmosAutoencoder:
     """Read a folder with config.json and diffusion_pytorch_model.safetensors.
 
-    Raise WeightsError if it is none or does not fit exactly, WorldweaveError
-    without diffusers.
+    On a CPU it computes in fp32 whatever *dtype* is. Raise WeightsError if it is
+    none or does not fit exactly, WorldweaveError without diffusers.
     """
     path, file = folders.named_files(
         weights, WHAT, "config.json", "diffusion_pytorch_model.safetensors"
@@ -120,15 +120,18 @@ def load(
             f"{path} describes {config.get('_class_name')!r}, but {WHAT} is {KIND!r}; "
             "docs/cosmos.md says where to get it"
         )
+    # torch has no bf16 pooling in 3-D on the CPU, and there is little to save.
+    on_cpu = torch.device(device).type == "cpu"
     model = folders.read_model(
         getattr(folders.library("diffusers"), KIND),
         file.parent,
         WHAT,
+        torch_dtype=torch.float32 if on_cpu else dtype,
         use_safetensors=True,
         # True would need accelerate, to save some of 0.4 GB.
         low_cpu_mem_usage=False,
     )
-    return CosmosAutoencoder(model.to(device=device, dtype=dtype), model.config)
+    return CosmosAutoencoder(model.to(device), model.config)
 
 
 def _statistic(name: str, config: Mapping[str, Any]) -> Tensor:

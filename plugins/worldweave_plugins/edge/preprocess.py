@@ -25,7 +25,7 @@ PRESETS: dict[str, tuple[int, int]] = {
 _STEEPEST = 2040
 
 
-def _is_preset(canny: Canny, attribute: attrs.Attribute[str], value: str) -> None:
+def _is_preset(canny: Canny, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value not in tuple(PRESETS):  # a tuple also takes what has no hash
         raise WorldweaveError(
             f"threshold is {value!r}; choose one of {', '.join(PRESETS)}, "

@@ -43,7 +43,7 @@ PRESETS = {
 }
 
 
-def _is_preset(blur: Blur, attribute: attrs.Attribute[str], value: str) -> None:
+def _is_preset(blur: Blur, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value not in tuple(PRESETS):  # a tuple also takes what has no hash
         raise WorldweaveError(
             f"strength is {value!r}; choose one of {', '.join(PRESETS)}"

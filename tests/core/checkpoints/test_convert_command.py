@@ -30,7 +30,7 @@ def test_it_prints_what_was_written(command, golden, tmp_path):
     assert result.exit_code == 0
     first, second, third = result.stdout.strip().splitlines()
     size = out.stat().st_size
-    assert first == f"{out}: branch, 234,224 parameters, bfloat16, {size / 1000:.0f} kB"
+    assert first == f"{out}: branch, 234,224 parameters, bfloat16, {size / 1000:.1f} kB"
     assert second == "keys ignored as they carry no weights: 1"
     assert third.endswith(" s")
     assert set(store.header(out).dtypes.values()) == {torch.bfloat16}

@@ -263,13 +263,13 @@ def test_a_file_larger_than_the_disk_is_refused_at_once(tmp_path):
     huge = store.Deferred(
         dtype=torch.uint8, shape=(free * 10,), make=lambda: torch.ones(1)
     )
-    with pytest.raises(WorldweaveError, match=r"free but the file needs [\d.]+ GB"):
+    with pytest.raises(WorldweaveError, match=r"free but [\d.]+ .B are needed"):
         store.write(tmp_path / "x.safetensors", {"a": huge})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_is_explained(tmp_path):
-    with pytest.raises(WorldweaveError, match="its folder does not exist"):
+    with pytest.raises(WorldweaveError, match="there is no folder"):
         store.write(tmp_path / "no" / "x.safetensors", {})
 
 
@@ -324,11 +324,3 @@ def test_deferred_tensors_are_made_one_after_another(tmp_path):
     item = store.Deferred(dtype=torch.float32, shape=(5,), make=make)
     store.write(tmp_path / "x", {str(n): item for n in range(4)})
     assert most == 1
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(7, "7 B"), (2500, "2 kB"), (945_896, "946 kB"), (14_472_417_280, "14.47 GB")],
-)
-def test_sizes_read_well(count, text):
-    assert tensor_file.readable_size(count) == text

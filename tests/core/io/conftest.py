@@ -1,6 +1,6 @@
 """Frames and files the tests of `worldweave.io` share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ Encode = Callable[..., Path]
 
 def encode_with(
     path: Path,
-    frames: Iterable[Frames],
+    frames: Frames,
     codec: str,
     *,
     pixels: str = "yuv420p",
@@ -42,9 +42,9 @@ def encode_with(
     """Write a file with PyAV itself, so reading is not judged by our writing."""
     with av.open(str(path), "w", options=flags or {}) as container:
         stream: Any = container.add_stream(codec, rate=rate)
+        stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixels
         for at, picture in enumerate(frames):
-            stream.height, stream.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture))
             frame = frame.reformat(format=pixels)
             frame.pts, frame.time_base = (times[at] if times else at), 1 / rate

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worldweave.io.files import atomic_path, free_space_check, sha256
+from worldweave.io.files import atomic_path, free_space_check, readable_size, sha256
 from worldweave_registry.errors import WorldweaveError
 
 
@@ -140,3 +140,11 @@ def test_a_folder_to_be_made_is_judged_by_its_parent(tmp_path: Path) -> None:
     free_space_check(tmp_path / "not" / "yet", 1)
     with pytest.raises(WorldweaveError, match="not/yet has"):
         free_space_check(tmp_path / "not" / "yet", 10**18)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(7, "7 bytes"), (2500, "2.5 kB"), (945_896, "945.9 kB"), (3 * 10**12, "3.0 TB")],
+)
+def test_sizes_read_well(count, text):
+    assert readable_size(count) == text

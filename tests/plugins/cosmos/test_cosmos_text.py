@@ -7,56 +7,24 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (
-    T5Config,
-    T5EncoderModel,
-    T5ForConditionalGeneration,
-    T5Tokenizer,
-)
+from transformers import T5EncoderModel, T5ForConditionalGeneration, T5Tokenizer
 
 from worldweave import TextEncoder, WeightsError, WorldweaveError
 from worldweave_plugins.cosmos.text import load
 
 CPU = {"device": "cpu", "dtype": torch.float32}
-WORDS = ["▁a", "▁red", "▁car", "▁in", "▁rain", "s", "e", "c", "a", "r"]
 PROMPTS = ["a red car in rain", "cars", "a RED car, in </s> rain"]
 
 
 @pytest.fixture(scope="module")
-def sizes():
-    return T5Config(
-        d_model=1024,
-        d_ff=16,
-        d_kv=4,
-        num_heads=2,
-        num_layers=2,
-        num_decoder_layers=1,
-        vocab_size=128,
-    )
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, sizes):
-    path = tmp_path_factory.mktemp("t5")
-    torch.manual_seed(0)
-    T5EncoderModel(sizes).save_pretrained(path)
-    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
-    tokenizer = T5Tokenizer(
-        vocab=special + [(word, -3.0 - i) for i, word in enumerate(WORDS)]
-    )
-    tokenizer.save_pretrained(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def encoder(folder):
-    return load(folder, **CPU)
+def encoder(t5_folder):
+    return load(t5_folder, **CPU)
 
 
 @pytest.fixture
-def copy(folder, tmp_path):
+def copy(t5_folder, tmp_path):
     """A copy of the folder to damage."""
-    return shutil.copytree(folder, tmp_path / "copy")
+    return shutil.copytree(t5_folder, tmp_path / "copy")
 
 
 def change(path, **entries):
@@ -79,8 +47,8 @@ def test_every_prompt_becomes_512_tokens_zero_beyond_its_end(encoder):
         assert (tokens[length:] == 0).all()
 
 
-def test_tokens_are_those_of_transformers(encoder, folder):
-    theirs = T5Tokenizer.from_pretrained(folder, local_files_only=True)(
+def test_tokens_are_those_of_transformers(encoder, t5_folder):
+    theirs = T5Tokenizer.from_pretrained(t5_folder, local_files_only=True)(
         PROMPTS, padding="max_length", max_length=512, truncation=True
     )
     ours = encoder.tokenizer.encode_batch(PROMPTS)
@@ -88,10 +56,10 @@ def test_tokens_are_those_of_transformers(encoder, folder):
     assert [text.attention_mask for text in ours] == theirs.attention_mask
 
 
-def test_text_is_encoded_as_if_there_were_no_padding(encoder, folder):
+def test_text_is_encoded_as_if_there_were_no_padding(encoder, t5_folder):
     (length,) = lengths(encoder, PROMPTS[:1])
     tokens = torch.tensor([encoder.tokenizer.encode(PROMPTS[0]).ids[:length]])
-    model = T5EncoderModel.from_pretrained(folder, local_files_only=True).eval()
+    model = T5EncoderModel.from_pretrained(t5_folder, local_files_only=True).eval()
     with torch.no_grad():
         expected = model(tokens).last_hidden_state
     torch.testing.assert_close(encoder.encode(PROMPTS[:1])[:, :length], expected)
@@ -125,18 +93,18 @@ def test_no_word_is_unknown(encoder):
     assert encoder.unknown_words("zyzzyva flurble") == []
 
 
-def test_it_computes_in_the_dtype_it_was_loaded_in(folder, encoder):
-    half = load(folder, device="cpu", dtype=torch.bfloat16).encode(PROMPTS)
+def test_it_computes_in_the_dtype_it_was_loaded_in(t5_folder, encoder):
+    half = load(t5_folder, device="cpu", dtype=torch.bfloat16).encode(PROMPTS)
     whole = encoder.encode(PROMPTS)
     assert half.dtype == torch.bfloat16
-    assert 0 < (half.float() - whole).abs().max() < 0.1 * whole.std()
+    assert 0 < (half.float() - whole).norm() < 0.05 * whole.norm()
 
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
-def test_the_encoder_is_taken_out_of_a_whole_t5(copy, sizes, encoder, is_zip):
+def test_the_encoder_is_taken_out_of_a_whole_t5(copy, t5_sizes, encoder, is_zip):
     tensors = load_file(copy / "model.safetensors")
     (copy / "model.safetensors").unlink()
-    whole = T5ForConditionalGeneration(sizes)
+    whole = T5ForConditionalGeneration(t5_sizes)
     whole.load_state_dict(tensors, strict=False)
     torch.save(
         whole.state_dict(),
@@ -147,10 +115,10 @@ def test_the_encoder_is_taken_out_of_a_whole_t5(copy, sizes, encoder, is_zip):
     assert torch.equal(load(copy, **CPU).encode(PROMPTS), encoder.encode(PROMPTS))
 
 
-def test_without_transformers_the_extra_is_named(folder, monkeypatch):
+def test_without_transformers_the_extra_is_named(t5_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(WorldweaveError, match=r"pip install 'worldweave\[cosmos\]'"):
-        load(folder, **CPU)
+        load(t5_folder, **CPU)
 
 
 def test_a_missing_tensor_is_not_made_up(copy):

@@ -1,0 +1,27 @@
+"""Sizes that cannot be are refused; what follows from them is right."""
+
+import pytest
+
+from worldweave.model.config import DiTConfig
+
+
+@pytest.mark.parametrize("heads", [0, 5, 24])
+def test_heads_must_divide_the_hidden_width_into_even_parts(heads):
+    with pytest.raises(ValueError, match="even number of channels per head"):
+        DiTConfig(hidden=24, heads=heads)
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["latent_channels", "blocks", "text_channels", "adaln_rank", "control_blocks"],
+)
+def test_nothing_may_be_zero(field):
+    with pytest.raises(ValueError, match=field):
+        DiTConfig(**{field: 0})
+
+
+def test_the_masks_are_input_channels():
+    assert DiTConfig().input_channels == 18
+    assert DiTConfig(condition_mask=False).input_channels == 17
+    assert DiTConfig().patch_size == 4
+    assert DiTConfig().head_width == 128
