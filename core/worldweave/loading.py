@@ -99,6 +99,10 @@ def load_base(
             f"base {base.name!r} names no weights for its DiT; "
             f"train it with: worldweave train base --base {base.name}"
         )
+    # The small parts first: what they lack shows before 14 GB are read.
+    where = {"device": placement.device, "dtype": placement.dtype}
+    autoencoder = base.autoencoder.load()(files.get("autoencoder"), **where)
+    text_encoder = base.text_encoder.load()(files.get("text_encoder"), **where)
     with torch.device("meta"):
         dit = DiT(config)
     store.load(
@@ -108,13 +112,12 @@ def load_base(
         dtype=placement.dtype,
         what=f"base {base.name}",
     )
-    where = {"device": placement.device, "dtype": placement.dtype}
     return LoadedBase(
         description=base,
         config=config,
         dit=dit.eval().requires_grad_(False),
-        autoencoder=base.autoencoder.load()(files.get("autoencoder"), **where),
-        text_encoder=base.text_encoder.load()(files.get("text_encoder"), **where),
+        autoencoder=autoencoder,
+        text_encoder=text_encoder,
         placement=placement,
         files=files,
         compat=compat,
@@ -143,11 +146,17 @@ def load_branch(
     """Read the branch of *modality* from *path*, strictly."""
     with torch.device("meta"):
         branch = new_branch(modality, config)
-    store.load(
-        branch,
-        path,
-        device=placement.device,
-        dtype=placement.dtype,
-        what=f"branch {modality.name}",
-    )
+    try:
+        store.load(
+            branch,
+            path,
+            device=placement.device,
+            dtype=placement.dtype,
+            what=f"branch {modality.name}",
+        )
+    except WeightsError as error:
+        raise WeightsError(
+            f"{error}; give a file that worldweave train {modality.name} has made "
+            "for this base"
+        ) from error
     return branch.eval().requires_grad_(False)

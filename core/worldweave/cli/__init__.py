@@ -68,5 +68,10 @@ def _complain(problems: list[str]) -> int:
 def _usage(error: Any) -> str:
     """Return what a usage error says, on one line, and whose help to read."""
     message = " ".join(error.format_message().split()).rstrip(".")
+    # Newer typers leave checking to pydantic, which says what it expects but not
+    # what it got.
+    mistakes = getattr(error.__cause__, "errors", None)
+    if mistakes is not None:
+        message += f", not {mistakes()[0]['input']!r}"
     command = "worldweave" if error.ctx is None else error.ctx.command_path
     return f"{message}; see {command} --help"

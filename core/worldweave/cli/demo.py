@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +29,7 @@ def demo(
     source.
     """
     from worldweave.cli.progress import generation_bar
-    from worldweave.generate.demo import prepare, show, variants
+    from worldweave.evaluate.demo import prepare, show, variants, what_next
 
     plan = prepare(base, video, prompt, out, frames=frames, seed=seed)
     print(f"source: {plan.source}, prompt: {plan.prompt!r}")
@@ -37,3 +40,9 @@ def demo(
         print(f"{title}: {made[title].save(out / f'{title}.mp4')}")
     for line in show(plan, made):
         print(line)
+    command = "worldweave"
+    if shutil.which(command) is None:
+        command = os.path.relpath(Path(sys.executable).with_name(command))
+    print("try next:")
+    for arguments in what_next(plan):
+        print(f"  {command} {arguments}")

@@ -72,7 +72,9 @@ def denoise(
         guidance=chunk.guidance,
         given=given,
         dtype=base.placement.dtype,
-        finish=tile_merge if chunk.released else None,
+        # The released code merges tiles only in the model class that knows given
+        # frames.
+        finish=tile_merge if chunk.released and base.config.condition_mask else None,
     )
     levels = noise_levels(chunk.steps, sigma_max=chunk.sigma_max)
     start = noise * levels[0].to(noise)
@@ -89,10 +91,13 @@ def denoise(
 
 
 def _given(base: LoadedBase, chunk: ChunkInput, noise: Tensor) -> GivenFrames:
-    """Return what is known: the latent frames that *known* frames fill completely."""
+    """Return what is known: the latent frames that *known* frames fill completely.
+
+    Nothing for a base without a condition mask: it was never trained with any.
+    """
     latent = torch.zeros_like(noise)
     count = 0
-    if chunk.known is not None:
+    if chunk.known is not None and base.config.condition_mask:
         stride = base.autoencoder.time_stride
         count = 1 + (len(chunk.known) - 1) // stride
         whole = chunk.known[: 1 + (count - 1) * stride]

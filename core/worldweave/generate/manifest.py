@@ -26,7 +26,10 @@ FORMAT = 1
 #: Bytes. H.264 of a hundred 720p frames fits; how much more a video needs, only
 #: writing it tells.
 LEAST_ROOM = 10_000_000
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+}
 PACKAGES = (
     "worldweave",
     "torch",

@@ -2,6 +2,11 @@
 
 import worldweave
 
+NVIDIA = (
+    "https://www.nvidia.com/en-us/agreements/enterprise-software/"
+    "nvidia-open-model-license/"
+)
+
 
 @worldweave.hookimpl
 def worldweave_modalities() -> list[worldweave.Modality]:
@@ -13,5 +18,18 @@ def worldweave_modalities() -> list[worldweave.Modality]:
             preprocessor="worldweave_plugins.edge.preprocess:Canny",
             recipe="worldweave_plugins.edge.recipe:RECIPE",
             metric="worldweave_plugins.edge.metric:EdgeF1",
+            weights=[
+                worldweave.Weights(
+                    base="tiny-world",
+                    uri="package:worldweave_plugins.edge/weights/tiny-world.safetensors",
+                    license="Apache-2.0",
+                ),
+                worldweave.Weights(
+                    base="cosmos-transfer1-7b",
+                    uri="hf://nvidia/Cosmos-Transfer1-7B/edge_control.safetensors",
+                    license=NVIDIA,
+                    bytes=3_573_988_480,
+                ),
+            ],
         )
     ]

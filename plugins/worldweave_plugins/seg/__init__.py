@@ -2,6 +2,11 @@
 
 import worldweave
 
+NVIDIA = (
+    "https://www.nvidia.com/en-us/agreements/enterprise-software/"
+    "nvidia-open-model-license/"
+)
+
 
 @worldweave.hookimpl
 def worldweave_modalities() -> list[worldweave.Modality]:
@@ -11,5 +16,19 @@ def worldweave_modalities() -> list[worldweave.Modality]:
             summary="A label video you give: one flat colour for each thing",
             license="Apache-2.0",
             preprocessor=None,
+            recipe="worldweave_plugins.seg.recipe:RECIPE",
+            weights=[
+                worldweave.Weights(
+                    base="tiny-world",
+                    uri="package:worldweave_plugins.seg/weights/tiny-world.safetensors",
+                    license="Apache-2.0",
+                ),
+                worldweave.Weights(
+                    base="cosmos-transfer1-7b",
+                    uri="hf://nvidia/Cosmos-Transfer1-7B/seg_control.safetensors",
+                    license=NVIDIA,
+                    bytes=3_573_988_480,
+                ),
+            ],
         )
     ]

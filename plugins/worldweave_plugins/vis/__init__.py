@@ -2,6 +2,11 @@
 
 import worldweave
 
+NVIDIA = (
+    "https://www.nvidia.com/en-us/agreements/enterprise-software/"
+    "nvidia-open-model-license/"
+)
+
 
 @worldweave.hookimpl
 def worldweave_modalities() -> list[worldweave.Modality]:
@@ -13,5 +18,18 @@ def worldweave_modalities() -> list[worldweave.Modality]:
             preprocessor="worldweave_plugins.vis.preprocess:Blur",
             recipe="worldweave_plugins.vis.recipe:RECIPE",
             metric="worldweave_plugins.vis.metric:BlurSSIM",
+            weights=[
+                worldweave.Weights(
+                    base="tiny-world",
+                    uri="package:worldweave_plugins.vis/weights/tiny-world.safetensors",
+                    license="Apache-2.0",
+                ),
+                worldweave.Weights(
+                    base="cosmos-transfer1-7b",
+                    uri="hf://nvidia/Cosmos-Transfer1-7B/vis_control.safetensors",
+                    license=NVIDIA,
+                    bytes=3_573_988_480,
+                ),
+            ],
         )
     ]

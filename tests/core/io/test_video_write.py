@@ -115,6 +115,15 @@ def test_the_same_frames_give_the_same_bytes(tmp_path: Path, clouds: Frames) -> 
     assert sha256(tmp_path / "a.mp4") == sha256(tmp_path / "c.mp4")
 
 
+def test_no_run_gives_other_bytes(tmp_path: Path, clouds: Frames) -> None:
+    # Without cpu-independent some two or more of twenty runs differed.
+    found = set()
+    for _ in range(20):
+        video.write(tmp_path / "a.mp4", clouds, 24)
+        found.add(sha256(tmp_path / "a.mp4"))
+    assert len(found) == 1
+
+
 def test_the_number_of_cores_does_not_change_the_bytes(
     tmp_path: Path, clouds: Frames
 ) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -11,26 +12,20 @@ from safetensors.torch import save_file
 import worldweave
 from worldweave import CosmosBranch, DiT, DiTConfig
 
-CONFIG = DiTConfig(
-    hidden=32,
-    heads=2,
-    blocks=4,
-    text_channels=1024,
-    adaln_rank=8,
-    hint_channels=24,
-    hint_widths=(8,),
-    max_size=(4, 8, 8),
-)
-PLUGIN = """
+SIZES = {
+    "hidden": 32,
+    "heads": 2,
+    "blocks": 4,
+    "adaln_rank": 8,
+    "hint_channels": 24,
+    "hint_widths": (8,),
+    "max_size": (4, 8, 8),
+}
+PLUGIN = f"""
 import worldweave
 
 @worldweave.hookimpl
 def worldweave_bases():
-    weights = {
-        "dit": "hf://acme/little/base_model.safetensors",
-        "autoencoder": "hf://acme/vae",
-        "text_encoder": "hf://acme/t5",
-    }
     return [
         worldweave.Base(
             name="little-cosmos",
@@ -47,19 +42,23 @@ def worldweave_bases():
                 worldweave.Weights(
                     base="little-cosmos", part=part, uri=uri, license="CC0-1.0"
                 )
-                for part, uri in weights.items()
+                for part, uri in [
+                    ("dit", "hf://acme/little/base_model.safetensors"),
+                    ("autoencoder", "hf://acme/vae"),
+                    ("text_encoder", "hf://acme/t5"),
+                ]
             ],
         )
     ]
 
 def config():
-    return worldweave.DiTConfig(**{sizes!r})
+    return worldweave.DiTConfig(**{SIZES})
 """
 
 
 def save(kind, path):
     torch.manual_seed(0)
-    network = kind(CONFIG)
+    network = kind(DiTConfig(**SIZES))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +76,7 @@ def pipeline(tmp_path, monkeypatch, vae_folder, t5_folder):
     site = tmp_path / "site"
     info = site / "acme_little-1.0.dist-info"
     info.mkdir(parents=True)
-    (site / "acme_little.py").write_text(PLUGIN.replace("{sizes!r}", repr(sizes())))
+    (site / "acme_little.py").write_text(PLUGIN)
     (info / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: acme-little\nVersion: 1.0\n"
     )
@@ -85,25 +84,10 @@ def pipeline(tmp_path, monkeypatch, vae_folder, t5_folder):
     monkeypatch.syspath_prepend(site)
     importlib.invalidate_caches()
     edge = save(CosmosBranch, tmp_path / "edge.safetensors")
-    return worldweave.load(
+    yield worldweave.load(
         "little-cosmos", modalities=["edge"], weights={"edge": edge}, device="cpu"
     )
-
-
-def sizes():
-    return {
-        name: getattr(CONFIG, name)
-        for name in (
-            "hidden",
-            "heads",
-            "blocks",
-            "text_channels",
-            "adaln_rank",
-            "hint_channels",
-            "hint_widths",
-            "max_size",
-        )
-    }
+    sys.modules.pop("acme_little", None)
 
 
 def test_frames_come_from_hub_files_through_every_part(pipeline, tmp_path):

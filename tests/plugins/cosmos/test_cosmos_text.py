@@ -94,8 +94,9 @@ def test_no_word_is_unknown(encoder):
 
 
 def test_it_computes_in_the_dtype_it_was_loaded_in(t5_folder, encoder):
-    half = load(t5_folder, device="cpu", dtype=torch.bfloat16).encode(PROMPTS)
-    whole = encoder.encode(PROMPTS)
+    beside = load(t5_folder, device="cpu", dtype=torch.bfloat16)
+    assert {p.dtype for p in beside.model.parameters()} == {torch.bfloat16}
+    half, whole = beside.encode(PROMPTS), encoder.encode(PROMPTS)
     assert half.dtype == torch.bfloat16
     assert 0 < (half.float() - whole).norm() < 0.05 * whole.norm()
 

@@ -108,23 +108,31 @@ def variants(pipeline: Pipeline) -> dict[str, dict[str, float]]:
 
 
 def show(demo: Demo, made: Mapping[str, Generation]) -> list[str]:
-    """Write the contact sheet; return the scores and what to try next."""
+    """Write the source and the contact sheet; return the scores, in lines."""
     reference = source_frames(demo, made)
     columns = {"source": reference}
     for generation in made.values():
         for name, control in generation.controls.items():
             columns.setdefault(f"{name} control", control)
     columns |= {title: generation.frames for title, generation in made.items()}
+    fps = next(iter(made.values())).fps
+    video_io.write(demo.out / "source.mp4", reference, fps)
     sheet = demo.out / "sheet.png"
     video_io.write_png(sheet, contact_sheet(columns))
     return [
         *_scores(demo, made, reference),
         f"look at {sheet}; the videos lie beside it",
-        "try next:",
-        f'  worldweave generate --video {demo.source} --prompt "a street at night, '
-        'white cars" --control edge=1 --out night.mp4',
-        f"  worldweave replay {demo.out / 'edge.manifest.json'} --out again.mp4",
-        "  worldweave evaluate edge",
+    ]
+
+
+def what_next(demo: Demo) -> list[str]:
+    """Return the arguments of three commands worth trying next."""
+    name = next(iter(demo.pipeline.active))
+    return [
+        f'generate --video {demo.source} --prompt "a street at night, white cars" '
+        f"--control {name}=1 --out {demo.out / 'night.mp4'}",
+        f"replay {demo.out / f'{name}.manifest.json'} --out {demo.out / 'again.mp4'}",
+        f"evaluate {name}",
     ]
 
 

@@ -1,0 +1,76 @@
+"""A small video, branches with something to say, and a base that runs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from worldweave import Pipeline
+    from worldweave.base import Frames
+
+# Read by torch when it is imported, here and in child processes. Two threads that
+# wait for each other on a busy machine take fifty times as long as one.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def clip() -> Frames:
+    """Ten frames (10, 64, 96, 3) of two boxes that drive past each other."""
+    frames = np.full((10, 64, 96, 3), (90, 120, 160), np.uint8)
+    frames[:, 40:] = 70
+    for at, frame in enumerate(frames):
+        frame[30:50, 10 + 3 * at : 34 + 3 * at] = (200, 40, 30)
+        frame[36:44, 70 - 2 * at : 84 - 2 * at] = (240, 240, 230)
+    return frames
+
+
+@pytest.fixture(scope="session")
+def source(clip: Frames, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The clip as a file at 24 frames a second."""
+    from worldweave.io import video
+
+    path = tmp_path_factory.mktemp("source") / "in.mp4"
+    video.write(path, clip, Fraction(24))
+    return path
+
+
+@pytest.fixture(scope="session")
+def branch_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make weights for the tiny world, other ones for each name: noise, but loud."""
+    import torch
+
+    from worldweave import CosmosBranch
+    from worldweave.checkpoints import store
+    from worldweave_plugins.tinyworld.config import CONFIG
+
+    folder = tmp_path_factory.mktemp("branches")
+
+    def make(name: str) -> Path:
+        path = folder / f"{name}.safetensors"
+        if not path.exists():
+            torch.manual_seed(sum(name.encode()))
+            branch = CosmosBranch(CONFIG)
+            for layer in (branch.hint_mlp[-1], *branch.zero):
+                torch.nn.init.normal_(layer.weight, std=0.05)
+            store.write(path, branch.state_dict())
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pipeline(branch_file: Callable[[str], Path]) -> Pipeline:
+    """The tiny world with edge and vis. Whoever enables or disables puts it back."""
+    import worldweave
+
+    names = ["edge", "vis"]
+    return worldweave.load(
+        modalities=names, weights={name: branch_file(name) for name in names}
+    )

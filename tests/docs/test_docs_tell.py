@@ -1,0 +1,65 @@
+"""The docs name what there is, and what they name is there."""
+
+import json
+import re
+from pathlib import Path
+
+import attrs
+import pytest
+import typer
+
+from worldweave.cli import app
+from worldweave.request.spec import from_plain
+from worldweave_registry import Modality, hooks
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "docs").exists(), reason="the docs are not part of the wheel"
+)
+
+
+def text(name):
+    return (ROOT / name).read_text()
+
+
+def blocks(name, language):
+    return re.findall(rf"```{language}\n(.*?)```", text(name), re.DOTALL)
+
+
+@pytest.mark.parametrize("hook", [n for n in vars(hooks) if n.startswith("worldweave_")])
+def test_every_hook_stands_in_the_plugin_guide(hook):
+    assert f"`{hook}(" in text("docs/plugins.md")
+
+
+@pytest.mark.parametrize("field", [f.name for f in attrs.fields(Modality)])
+def test_every_field_of_a_modality_stands_in_the_plugin_guide(field):
+    assert f"`{field}`" in text("docs/plugins.md")
+
+
+def test_every_command_stands_in_the_docs():
+    told = "".join(text(p) for p in ("README.md", "docs/training.md", "docs/tour.md"))
+    for command in typer.main.get_command(app).commands:
+        assert f"worldweave {command}" in told or f"make {command}" in told, command
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/plugins.md"])
+def test_the_python_in_the_docs_is_python(name):
+    code = blocks(name, "python")
+    assert code
+    for block in code:
+        compile(block, name, "exec")
+
+
+def test_the_json_in_the_readme_is_a_request():
+    (block,) = blocks("README.md", "json")
+    assert set(from_plain(json.loads(block)).controls) == {"edge", "vis"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", *(str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("docs/**/*.md")))],
+)
+def test_links_lead_somewhere(name):
+    page = ROOT / name
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
