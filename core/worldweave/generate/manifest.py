@@ -158,11 +158,17 @@ def target_problems(path: Path, request: Request) -> list[str]:
 
 
 def input_hashes(request: Request) -> dict[str, str]:
-    """Return the SHA-256 of every file and array that *request* reads."""
-    return {
-        name: sha256(value) if isinstance(value, str) else _array_hash(value)
-        for name, value in _inputs(request).items()
-    }
+    """Return the SHA-256 of every file and array that *request* reads.
+
+    A modality at map 0 may name files that are not there: they are left out.
+    """
+    hashes = {}
+    for name, value in _inputs(request).items():
+        if isinstance(value, np.ndarray):
+            hashes[name] = _array_hash(value)
+        elif Path(value).is_file():
+            hashes[name] = sha256(value)
+    return hashes
 
 
 def _inputs(request: Request) -> dict[str, str | npt.NDArray[Any]]:
@@ -216,7 +222,7 @@ def changes(manifest: Manifest) -> list[str]:
     """
     found = []
     for name, value in _inputs(manifest.request).items():
-        if not isinstance(value, str):
+        if not isinstance(value, str) or name not in manifest.inputs:
             continue
         if value.startswith("array ") and " in memory" in value:
             found.append(

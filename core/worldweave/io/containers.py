@@ -16,7 +16,8 @@ def missing_bytes(path: Path) -> int:
     FFmpeg reads a file that ends exactly between two frames without complaint,
     and never complains about a cut Matroska file. Their headers know better:
     ISO media (mp4, mov) says the length of each box, Matroska (mkv, webm) that
-    of its segment, RIFF (avi) that of its first chunk.
+    of its segment, RIFF (avi) that of its first chunk. Only a fragmented mp4 that
+    ends between two of its boxes, and a gif, look like a shorter whole.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:

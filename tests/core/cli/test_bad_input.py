@@ -14,7 +14,8 @@ import torch
 REMEDY = re.compile(
     r"\b(give|check|choose|did you mean|see|use|leave|keep|create|copy|make|convert|"
     r"cut|free|known|knows|it has|the only one is|not (in|a valid|one of)|is a base|"
-    r"a modality|train|load|save|must lie|such as|correct|cannot be read|no pixels|report|needed|start|name it|record)\b",
+    r"a modality|train|load|save|must lie|such as|correct|cannot be read|no pixels|"
+    r"report|needed|start|name it|record)\b",
     re.IGNORECASE,
 )
 IN = "--video in.mp4 "
@@ -444,7 +445,7 @@ COMMANDS = {
     "evaluating on one clip": (
         "evaluate edge --clips 1",
         "--clips",
-        "not in the range",
+        "equal to 2, not '1'",
     ),
     "converting a missing file": (
         "convert gone.pt new.safetensors",

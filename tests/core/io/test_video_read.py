@@ -126,6 +126,16 @@ def test_a_phone_video_is_turned_upright(
     assert video.probe(path).size == upright.shape[1:3]
 
 
+def test_a_title_in_another_alphabet_is_no_hindrance(
+    tmp_path: Path, clouds: Frames, encode: Encode
+) -> None:
+    path = encode(tmp_path / "a.mp4", clouds, "libx264")
+    content = path.read_bytes()
+    assert content.count(b"VideoHandler") == 1
+    path.write_bytes(content.replace(b"VideoHandler", b"Vid\xe9oHandler"))
+    assert len(video.read(path).frames) == 12
+
+
 def test_sound_is_ignored(tmp_path: Path, clouds: Frames) -> None:
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:
