@@ -44,10 +44,6 @@ class Autoencoder(Protocol):
 class TextEncoder(Protocol):
     """Prompt to text tokens."""
 
-    def unknown_words(self, prompt: str) -> list[str]:
-        """Return the words the encoder cannot represent; usually none."""
-        ...
-
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Return (B, L, text_channels)."""
         ...

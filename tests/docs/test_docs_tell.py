@@ -26,7 +26,11 @@ def blocks(name, language):
     return re.findall(rf"```{language}\n(.*?)```", text(name), re.DOTALL)
 
 
-@pytest.mark.parametrize("hook", [n for n in vars(hooks) if n.startswith("worldweave_")])
+HOOKS = [name for name in vars(hooks) if name.startswith("worldweave_")]
+PAGES = ["README.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_stands_in_the_plugin_guide(hook):
     assert f"`{hook}(" in text("docs/plugins.md")
 
@@ -55,10 +59,7 @@ def test_the_json_in_the_readme_is_a_request():
     assert set(from_plain(json.loads(block)).controls) == {"edge", "vis"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["README.md", *(str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("docs/**/*.md")))],
-)
+@pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere(name):
     page = ROOT / name
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):

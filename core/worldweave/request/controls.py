@@ -161,9 +161,11 @@ def _preprocess(name: str, preprocess: Preprocessor, source: Frames) -> Frames:
             f"the preprocessor of {name!r} failed: {type(error).__name__}: {error}; "
             "report it to the plugin's author"
         ) from error
-    if made.shape != source.shape or made.dtype != source.dtype:
+    is_array = isinstance(made, np.ndarray)
+    if not is_array or made.shape != source.shape or made.dtype != source.dtype:
+        got = f"{made.dtype} {made.shape}" if is_array else type(made).__name__
         raise PluginError(
-            f"the preprocessor of {name!r} gave {made.dtype} {made.shape}, expected "
+            f"the preprocessor of {name!r} gave {got}, expected "
             f"{source.dtype} {source.shape}; report it to the plugin's author"
         )
     return made

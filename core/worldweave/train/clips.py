@@ -12,6 +12,7 @@ from torch import Tensor
 
 from worldweave.base import Autoencoder, Clip, Frames
 from worldweave.io.sizes import to_unit
+from worldweave_registry import WorldweaveError
 
 MakeControl = Callable[[Clip], Frames]
 ENCODE_BATCH = 16
@@ -23,6 +24,10 @@ class ClipSet:
     def __init__(self, clips: Iterable[Clip], autoencoder: Autoencoder) -> None:
         self.autoencoder = autoencoder
         self.clips = list(clips)
+        if not self.clips:
+            raise WorldweaveError(
+                "there are no training clips; the dataset of the recipe must yield some"
+            )
         parts = [
             self.clips[i : i + ENCODE_BATCH]
             for i in range(0, len(self.clips), ENCODE_BATCH)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from worldweave.checkpoints import store
-from worldweave_registry import Recipe, WeightsError
+from worldweave_registry import Recipe, WeightsError, WorldweaveError
 
 #: Returns the loss of one step; all its randomness comes from the generator.
 Loss = Callable[[torch.Generator], Tensor]
@@ -89,10 +89,12 @@ class Trainer:
         loss = self.loss(generator)
         loss.backward()  # type: ignore[no-untyped-call]
         gradient = nn.utils.clip_grad_norm_(self.named.values(), MAX_GRADIENT)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"loss became {loss.item()} at step {self.step}; "
-                "resume from the last saved state with a lower learning rate"
+        # A gradient may overflow where the loss does not; clipped, it is NaN.
+        if not (torch.isfinite(loss) and torch.isfinite(gradient)):
+            raise WorldweaveError(
+                f"training diverged at step {self.step}: loss {loss.item():g}, "
+                f"gradient {float(gradient):g}; train in another folder with a "
+                f"learning rate below {self.recipe.learning_rate:g}"
             )
         self.optimizer.step()
         # A short memory at first, a thousand steps in the end.
@@ -148,7 +150,10 @@ class Trainer:
                     raise
                 damaged = f"{path} is damaged; "
                 continue
-            return f"{damaged}continued from step {self.step} in {path}"
+            if damaged:
+                # Or the next save would put the damaged state in its place.
+                os.replace(path, self.folder / STATE)
+            return f"{damaged}continued from step {self.step} in {self.folder}"
         if damaged:
             raise WeightsError(
                 f"{damaged}there is no other state in {self.folder}; "
@@ -164,15 +169,20 @@ class Trainer:
     def _restore(self, path: Path) -> None:
         saved = store.read(path)
         metadata = saved.header.metadata
-        self._refuse_another(path, metadata, set(saved))
+        names = set(saved)
+        self._refuse_another(path, metadata, names)
         with torch.no_grad():
             for name, parameter in self.named.items():
                 parameter.copy_(saved[f"model.{name}"])
                 self.average[name].copy_(saved[f"average.{name}"])
-                self.optimizer.state[parameter] = {
+                # A parameter that never had a gradient has none of these.
+                moments = {
                     key: saved[f"optimizer.{name}.{key}"]
                     for key in ("step", "exp_avg", "exp_avg_sq")
+                    if f"optimizer.{name}.{key}" in names
                 }
+                if moments:
+                    self.optimizer.state[parameter] = moments
         self.step = int(metadata["step"])
 
     def _refuse_another(

@@ -37,10 +37,6 @@ class T5TextEncoder:
             length=LENGTH, pad_id=tokenizer.token_to_id(PADDING), pad_token=PADDING
         )
 
-    def unknown_words(self, prompt: str) -> list[str]:
-        """Return none: T5 spells what it does not know."""
-        return []
-
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Encode prompts as (B, 512, 1024)."""

@@ -3,14 +3,20 @@
 import worldweave
 
 PLACE = "package:worldweave_plugins.tinyworld/weights"
+SHA256 = {
+    "dit": "b26ae7f24aea47be8d575b65962a2207bd2f14cb4b70a1e07690c22a2cb874e1",
+    "autoencoder": "5bb1d270bd1ed165c3e732e33078ba6f6882a30d5a4f9fa4d54512c16e7a045f",
+    "text_encoder": "d7499543a96f4ec9721553c0366c9b97589911da42e7151f863e4185bd80f371",
+}
 WEIGHTS = [
     worldweave.Weights(
         base="tiny-world",
         part=part,
         uri=f"{PLACE}/{part}.safetensors",
         license="Apache-2.0",
+        sha256=digest,
     )
-    for part in ("dit", "autoencoder", "text_encoder")
+    for part, digest in SHA256.items()
 ]
 
 

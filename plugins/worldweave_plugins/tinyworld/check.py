@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import re
 
-from worldweave_plugins.tinyworld.prompts import ALIASES, VOCABULARY
+from worldweave_plugins.tinyworld.prompts import ALIASES, VOCABULARY, unknown_words
 
 
 def prompt_problems(prompt: str) -> list[str]:
     """Return one line naming every unknown word of *prompt*, or nothing."""
-    known = {*VOCABULARY, *ALIASES}
-    said = re.findall(r"\w+", prompt.lower())
-    unknown = list(dict.fromkeys(word for word in said if word not in known))
+    unknown = unknown_words(prompt)
     if not unknown:
         return []
     words = []
     for word in unknown:
-        close = difflib.get_close_matches(word, sorted(known), n=1)
+        close = difflib.get_close_matches(word, sorted({*VOCABULARY, *ALIASES}), n=1)
         words.append(f"{word!r} (did you mean {close[0]!r}?)" if close else repr(word))
     return [
         f"tiny-world does not know {', '.join(words)} in the prompt; "

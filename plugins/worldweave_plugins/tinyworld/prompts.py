@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -75,6 +76,19 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Words that are read as another word, which training prompts do hold."""
+
+
+def split(prompt: str) -> list[str]:
+    """Split a prompt into lower-case words, aliases replaced.
+
+    Punctuation only separates.
+    """
+    return [ALIASES.get(word, word) for word in re.findall(r"\w+", prompt.lower())]
+
+
+def unknown_words(prompt: str) -> list[str]:
+    """List the words the vocabulary lacks, once each, in their order."""
+    return list(dict.fromkeys(w for w in split(prompt) if w not in VOCABULARY))
 
 
 def describe_street(

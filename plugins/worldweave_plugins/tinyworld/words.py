@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from worldweave.checkpoints import store
-from worldweave_plugins.tinyworld.prompts import ALIASES, VOCABULARY
+from worldweave_plugins.tinyworld.prompts import VOCABULARY, split
 
 PADDING: Final = 0
 UNKNOWN: Final = 1
@@ -48,10 +47,6 @@ class TinyTextEncoder(nn.Module):
         self.out_norm = nn.LayerNorm(channels)
         nn.init.normal_(self.embedding.weight, std=0.5)
         nn.init.normal_(self.position, std=0.02)
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """List the words the vocabulary lacks, once each, in their order."""
-        return list(dict.fromkeys(w for w in split(prompt) if w not in self.number))
 
     def tokenize(
         self,
@@ -108,14 +103,6 @@ class TinyTextEncoder(nn.Module):
             seen.transpose(1, 2).reshape(batch, length, channels)
         )
         return out
-
-
-def split(prompt: str) -> list[str]:
-    """Split a prompt into lower-case words, aliases replaced.
-
-    Punctuation only separates.
-    """
-    return [ALIASES.get(word, word) for word in re.findall(r"\w+", prompt.lower())]
 
 
 def load(

@@ -130,7 +130,7 @@ def test_twice_the_steps_make_a_quarter_of_the_error():
         return abs(out.item() / predict(number(exact), number(SIGMA_MIN)).item() - 1)
 
     assert error(40) / error(80) == pytest.approx(4.0, abs=0.5)
-    assert error(35) < 0.01
+    assert error(35) < 0.03
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9])

@@ -146,5 +146,5 @@ def test_a_folder_to_be_made_is_judged_by_its_parent(tmp_path: Path) -> None:
     ("count", "text"),
     [(7, "7 bytes"), (2500, "2.5 kB"), (945_896, "945.9 kB"), (3 * 10**12, "3.0 TB")],
 )
-def test_sizes_read_well(count, text):
+def test_sizes_read_well(count: int, text: str) -> None:
     assert readable_size(count) == text

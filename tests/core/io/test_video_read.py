@@ -168,6 +168,23 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         video.read(path)
 
 
+def test_the_cover_of_a_song_is_no_video(tmp_path: Path, clouds: Frames) -> None:
+    path = tmp_path / "a.mp3"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("libmp3lame", rate=8000)
+        cover = container.add_stream("png", rate=1)
+        cover.height, cover.width, cover.pix_fmt = 64, 96, "rgb24"
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(clouds[0])))
+        container.mux(cover.encode())
+        silence = np.zeros((1, 8000), np.float32)
+        tone = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
+        tone.sample_rate = 8000
+        container.mux(sound.encode(tone))
+        container.mux(sound.encode())
+    with pytest.raises(WorldweaveError, match=r"a\.mp3: it has no video stream"):
+        video.read(path)
+
+
 def test_a_variable_rate_keeps_every_frame(
     tmp_path: Path, clouds: Frames, encode: Encode
 ) -> None:

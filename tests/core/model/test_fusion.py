@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from worldweave.model.fusion import fuse, normalize
 
@@ -18,14 +18,15 @@ some_maps = st.tuples(st.integers(1, 5), st.integers(1, 6)).flatmap(
         max_size=size[0],
     )
 )
-quick = settings(max_examples=100, deadline=None)
+#: A busy machine is no failure.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def exact_sum(maps):
     return torch.stack(maps).double().sum(dim=0)
 
 
-@quick
+@patient
 @given(some_maps)
 def test_maps_above_one_share_one(maps):
     above = exact_sum(maps) > 1.0 + 1e-5
@@ -35,7 +36,7 @@ def test_maps_above_one_share_one(maps):
     )
 
 
-@quick
+@patient
 @given(some_maps)
 def test_maps_up_to_one_are_untouched_bit_for_bit(maps):
     # A float32 sum may round up past one, so stay clear of the border.
@@ -44,7 +45,7 @@ def test_maps_up_to_one_are_untouched_bit_for_bit(maps):
         assert torch.equal(before[below], after[below])
 
 
-@quick
+@patient
 @given(some_maps)
 def test_maps_keep_their_proportions(maps):
     shares = exact_sum(maps).clamp(min=1.0)
@@ -54,7 +55,7 @@ def test_maps_keep_their_proportions(maps):
         torch.testing.assert_close(after.double(), before / shares, **close)
 
 
-@quick
+@patient
 @given(some_maps)
 def test_nothing_stays_nothing(maps):
     for before, after in zip(maps, normalize(maps), strict=True):
@@ -62,7 +63,7 @@ def test_nothing_stays_nothing(maps):
         assert after[before > 1e-30].all()
 
 
-@quick
+@patient
 @given(some_maps, st.randoms(use_true_random=False))
 def test_the_order_of_modalities_changes_no_bit(maps, random):
     order = list(range(len(maps)))
@@ -73,7 +74,7 @@ def test_the_order_of_modalities_changes_no_bit(maps, random):
         assert torch.equal(shuffled[place], straight[index])
 
 
-@quick
+@patient
 @given(some_maps)
 def test_normalised_maps_stay_within_what_was_asked_for(maps):
     for before, after in zip(maps, normalize(maps), strict=True):

@@ -89,10 +89,6 @@ def test_longer_text_is_cut_and_ended(encoder):
     assert encoder.encode(["car " * 600]).shape == (1, 512, 1024)
 
 
-def test_no_word_is_unknown(encoder):
-    assert encoder.unknown_words("zyzzyva flurble") == []
-
-
 def test_it_computes_in_the_dtype_it_was_loaded_in(t5_folder, encoder):
     beside = load(t5_folder, device="cpu", dtype=torch.bfloat16)
     assert {p.dtype for p in beside.model.parameters()} == {torch.bfloat16}

@@ -1,0 +1,35 @@
+"""What every plugin that ships with us must be: found, whole, checked."""
+
+import pytest
+
+from worldweave_registry import State, discover, resolve
+
+CATALOG = discover({"WORLDWEAVE_PLUGINS": "worldweave"})
+DESCRIPTIONS = [*CATALOG.modalities.values(), *CATALOG.bases.values()]
+SHIPPED = [
+    weights
+    for description in DESCRIPTIONS
+    for weights in description.weights
+    if weights.uri.startswith("package:")
+]
+
+
+def test_every_first_party_plugin_is_ready():
+    assert {plugin.name: plugin.state for plugin in CATALOG.plugins} == dict.fromkeys(
+        ("cosmos", "depth", "edge", "seg", "tinyworld", "vis"), State.READY
+    )
+
+
+@pytest.mark.parametrize("weights", SHIPPED, ids=lambda w: w.uri)
+def test_shipped_weights_are_there_and_carry_a_checksum(weights):
+    assert weights.sha256 is not None
+    assert resolve(weights).stat().st_size < 16_000_000
+
+
+@pytest.mark.parametrize("description", DESCRIPTIONS, ids=lambda d: d.name)
+def test_every_lazy_part_can_be_imported(description):
+    fields = ("preprocessor", "branch", "recipe", "metric", "config", "autoencoder")
+    for field in (*fields, "text_encoder", "clips", "check_prompt"):
+        part = getattr(description, field, None)
+        if part is not None:
+            assert part.load() is not None
