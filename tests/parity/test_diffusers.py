@@ -1,5 +1,7 @@
 """Our DiT computes what diffusers' port of the official base computes."""
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import CosmosTransformer3DModel
@@ -75,7 +77,7 @@ def their_name(name):
 def pair(request):
     """Ours and theirs with the same random weights, norms included."""
     config = request.param
-    theirs = CosmosTransformer3DModel(
+    theirs: Any = CosmosTransformer3DModel(
         # The padding mask is a channel as any other; their own way to append it
         # needs torchvision.
         in_channels=config.input_channels,

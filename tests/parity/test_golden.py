@@ -112,9 +112,7 @@ def sampled(golden, base, branches):
             )
             weights = constant(SAMPLER["weight"])
             hints = {name: golden["sampler.hint"]}
-            return weave(
-                base, {name: branches[name]}, x, step, hints, {name: weights}
-            )
+            return weave(base, {name: branches[name]}, x, step, hints, {name: weights})
 
         denoiser = Denoiser(
             network=network,
@@ -168,9 +166,7 @@ def test_the_whole_sampler_with_given_latent_frames(sampled, golden, known):
 
 
 def test_the_whole_sampler_from_a_noised_video(sampled, golden):
-    out = sampled(
-        start=golden["sdedit.start"], sigma_max=SAMPLER["sdedit_sigma_max"]
-    )
+    out = sampled(start=golden["sdedit.start"], sigma_max=SAMPLER["sdedit_sigma_max"])
     assert largest_difference(out, golden["out.sample_sdedit"]) < 5e-5
 
 
@@ -188,9 +184,7 @@ def test_pixel_maps_come_to_tokens_as_in_the_released_code(golden):
 def test_a_request_with_compat_gets_the_released_maps(golden):
     pixels = golden["weights.pixel_map"].float().numpy()
     grid = TokenGrid(frames=17, stride=8, rows=4, columns=6)
-    maps = on_tokens(
-        {"edge": pixels[0], "vis": pixels[1]}, 0, 17, grid, released=True
-    )
+    maps = on_tokens({"edge": pixels[0], "vis": pixels[1]}, 0, 17, grid, released=True)
     wanted = golden["weights.pixel_to_token"][:, :, 0]
     assert torch.equal(maps["edge"], wanted[0])
     assert torch.equal(maps["vis"], wanted[1])

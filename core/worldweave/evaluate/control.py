@@ -53,8 +53,13 @@ def control_scores(
     """Generate every clip three times and compare with the clip itself.
 
     The prompt is the clip's own, so "off" is what the prompt alone achieves. The
-    same noise is used in all three.
+    same noise is used in all three. Raise WorldweaveError for less than two clips.
     """
+    if len(clips) < 2:
+        raise WorldweaveError(
+            f"{len(clips)} clips cannot be scored: the wrong control of a clip is that "
+            "of the next; give 2 or more"
+        )
     metric = load_metric(modality)
     name = modality.name
     make = control_maker(modality)

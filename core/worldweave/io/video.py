@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import av
@@ -65,6 +65,10 @@ class Video:
     fps: Fraction
 
 
+#: Brings frames (T, H, W, 3) to another size.
+Fit: TypeAlias = "Callable[[Frames], Frames]"
+
+
 @attrs.frozen(kw_only=True)
 class Probe:
     """What a file says of itself: frames (None where it does not), (H, W), fps."""
@@ -74,7 +78,12 @@ class Probe:
     fps: Fraction
 
 
-def read(path: str | os.PathLike[str], *, max_frames: int | None = None) -> Video:
+def read(
+    path: str | os.PathLike[str],
+    *,
+    max_frames: int | None = None,
+    fit: Fit | None = None,
+) -> Video:
     """Read the first video stream of a file, or one image as one frame.
 
     Takes mp4, mov, mkv, webm, gif and whatever else FFmpeg knows; an image
@@ -83,6 +92,8 @@ def read(path: str | os.PathLike[str], *, max_frames: int | None = None) -> Vide
     rate is given by its average and its frames are all kept. Sound is ignored,
     transparency dropped, more than 8 bits cut to 8 without tone mapping, and
     pixels are taken as square. With *max_frames* reading stops after so many.
+    *fit* brings each frame (1, H, W, 3) to the size it is needed in as soon as it
+    is read, so that a long film in 4K need not fit into memory.
 
     Raises WorldweaveError for what is no readable video, and for one that is cut
     short or damaged, where it says how many frames could be read.
@@ -91,11 +102,11 @@ def read(path: str | os.PathLike[str], *, max_frames: int | None = None) -> Vide
         raise WorldweaveError(f"max_frames is {max_frames}; ask for at least one frame")
     file = _regular_file(path)
     if file.suffix.lower() in _IMAGES:
-        return Video(frames=_read_image(file)[None], fps=DEFAULT_FPS)
+        return _fitted(_read_image(file)[None], fit)
     if file.suffix.lower() == ".npy":
         stored = _map_npy(file)
-        return Video(frames=np.array(stored[:max_frames]), fps=DEFAULT_FPS)
-    return _read_stream(file, max_frames)
+        return _fitted(np.array(stored[:max_frames]), fit)
+    return _read_stream(file, max_frames, fit)
 
 
 def probe(path: str | os.PathLike[str]) -> Probe:
@@ -110,7 +121,7 @@ def probe(path: str | os.PathLike[str]) -> Probe:
     if file.suffix.lower() == ".npy":
         length, height, width = _map_npy(file).shape[:3]
         return Probe(frames=length, size=(height, width), fps=DEFAULT_FPS)
-    first = _read_stream(file, 1)
+    first = _read_stream(file, 1, None)
     with _open(file) as (_, stream):
         height, width = first.frames.shape[1:3]
         return Probe(frames=stream.frames or None, size=(height, width), fps=first.fps)
@@ -237,19 +248,23 @@ def _open(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise _cannot_read(file, "no permission; change its mode or copy it") from error
 
 
-def _read_stream(file: Path, max_frames: int | None) -> Video:
+def _fitted(frames: Frames, fit: Fit | None) -> Video:
+    return Video(frames=frames if fit is None else fit(frames), fps=DEFAULT_FPS)
+
+
+def _read_stream(file: Path, max_frames: int | None, fit: Fit | None) -> Video:
     frames: list[Frames] = []
     fps: Fraction | None = None
     try:
         with _open(file) as (container, stream):
             fps = stream.average_rate or stream.guessed_rate
-            for picture in _pictures(container, stream):
-                _refuse_other_size(file, frames, picture)
-                frames.append(picture)
+            size = None
+            for picture in _pictures(file, container, stream):
+                _refuse_other_size(file, len(frames), size, picture)
+                size = picture.shape
+                frames.append(picture if fit is None else fit(picture[None])[0])
                 if len(frames) == max_frames:
                     break
-            else:
-                _refuse_cut(file, len(frames))
     except (FFmpegError, OSError) as error:
         _refuse_cut(file, len(frames))
         if fps is None:
@@ -261,12 +276,17 @@ def _read_stream(file: Path, max_frames: int | None) -> Video:
     return Video(frames=_stack(frames), fps=fps or DEFAULT_FPS)
 
 
-def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[Frames]:
+def _pictures(
+    file: Path, container: InputContainer, stream: VideoStream
+) -> Iterator[Frames]:
     """Decode frames (H, W, 3), upright."""
     reformatter = VideoReformatter()
     for packet in container.demux(stream):
-        if packet.is_corrupt:
-            raise InvalidDataError(0, "a packet is damaged")
+        # The empty packet at the end asks the decoder for what it still holds. In
+        # a cut file those frames follow a gap: they wait for ones that never come.
+        is_last = packet.size == 0 and packet.dts is None
+        if packet.is_corrupt or (is_last and missing_bytes(file)):
+            raise InvalidDataError(0, "a packet is damaged or missing")
         for frame in packet.decode():
             rgb = reformatter.reformat(frame, format="rgb24", interpolation=_TO_RGB)
             picture = rgb.to_ndarray().astype(np.uint8, copy=False)
@@ -275,12 +295,14 @@ def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[Frames
             yield np.rot90(picture, quarter_turns) if quarter_turns else picture
 
 
-def _refuse_other_size(file: Path, frames: list[Frames], picture: Frames) -> None:
-    if frames and picture.shape != frames[0].shape:
-        old, new = (f"{p.shape[1]}x{p.shape[0]}" for p in (frames[0], picture))
+def _refuse_other_size(
+    file: Path, number: int, size: tuple[int, ...] | None, picture: Frames
+) -> None:
+    if size is not None and picture.shape != size:
+        old, new = (f"{shape[1]}x{shape[0]}" for shape in (size, picture.shape))
         raise _cannot_read(
             file,
-            f"its size changes from {old} to {new} at frame {len(frames)}; "
+            f"its size changes from {old} to {new} at frame {number}; "
             "convert it to one size first",
         )
 
@@ -360,7 +382,7 @@ def _encode(
 ) -> None:
     height, width = (side + side % 2 for side in size)
     container_options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with av.open(f"file:{file}", "w", options=container_options) as container:
+    with av.open(str(file), "w", options=container_options) as container:
         stream = container.add_stream(
             "libx264", rate=rate, options={"crf": str(crf), **_X264}
         )
@@ -390,4 +412,4 @@ def _even(picture: Frames) -> Frames:
     height, width = picture.shape[:2]
     if height % 2 or width % 2:
         picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-    return np.ascontiguousarray(picture)
+    return picture

@@ -42,6 +42,8 @@ def examine(
     nor run. Nothing heavy is loaded, no video is read.
     """
     problems = value_problems(request)
+    # Nothing can be drawn from a seed that is itself a problem.
+    draws = request.compat is not None and not problems
     base = None
     try:
         base = catalog.find_base(request.base)
@@ -67,7 +69,7 @@ def examine(
                 name,
                 modality,
                 control.options,
-                released_seed=None if request.compat is None else request.seed,
+                released_seed=request.seed if draws else None,
             )
         except Problems as error:
             problems += error.problems

@@ -22,6 +22,7 @@ def worldweave_modalities() -> list[worldweave.Modality]:
                     base="tiny-world",
                     uri="package:worldweave_plugins.depth/weights/tiny-world.safetensors",
                     license="Apache-2.0",
+                    sha256="b36f4cb3f244f78f02291464e7a263da51051cf9cda053d4a770650521f78544",
                 ),
                 worldweave.Weights(
                     base="cosmos-transfer1-7b",

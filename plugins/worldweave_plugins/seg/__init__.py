@@ -22,6 +22,7 @@ def worldweave_modalities() -> list[worldweave.Modality]:
                     base="tiny-world",
                     uri="package:worldweave_plugins.seg/weights/tiny-world.safetensors",
                     license="Apache-2.0",
+                    sha256="a9d8ee811a5c57fb4ae43742b0aa6bc44080819236233cdb8fdf225220fc2563",
                 ),
                 worldweave.Weights(
                     base="cosmos-transfer1-7b",

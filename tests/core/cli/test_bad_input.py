@@ -278,6 +278,7 @@ FIELDS = {
     "no seed": ({"seed": None}, "seed", "whole number", "None"),
     "guidance in words": ({"guidance": "much"}, "guidance", "a number", "'much'"),
     "a prompt of numbers": ({"prompt": 7}, "prompt", "text", "7"),
+    "a null character in words": ({"prompt": "a\0b"}, "prompt", "text", "a\\x00b"),
     "a null character": ({"video": "in\0.mp4"}, "video", "file name", "in\\x00.mp4"),
     "a video by number": ({"video": 3}, "video", "file name", "3"),
     "a list of controls": ({"controls": ["edge"]}, "controls", "object", "['edge']"),

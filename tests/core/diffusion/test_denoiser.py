@@ -55,9 +55,7 @@ def test_the_prediction_is_skip_x_plus_out_f(network, calls, x, level):
 
 
 def test_guidance_moves_away_from_the_negative_text(network, x):
-    denoiser = Denoiser(
-        network=network, text=TEXT, negative_text=PLAIN, guidance=5.0
-    )
+    denoiser = Denoiser(network=network, text=TEXT, negative_text=PLAIN, guidance=5.0)
     with_text, without = clean(x, 0.7, TEXT), clean(x, 0.7, PLAIN)
     torch.testing.assert_close(
         denoiser(x, sigma(0.7)),
@@ -74,9 +72,9 @@ def test_guidance_moves_away_from_the_negative_text(network, x):
 def test_guidance_costs_a_second_pass_only_where_it_does_something(
     network, calls, x, negative, guidance, passes
 ):
-    Denoiser(
-        network=network, text=TEXT, negative_text=negative, guidance=guidance
-    )(x, sigma(1.0))
+    Denoiser(network=network, text=TEXT, negative_text=negative, guidance=guidance)(
+        x, sigma(1.0)
+    )
     assert len(calls) == passes
 
 
@@ -157,9 +155,7 @@ def test_below_the_noise_of_given_frames_the_input_is_left_alone(
 
 def test_frames_stay_given_after_a_level_below_their_noise(network, calls, x):
     # The released code forgets them for good there.
-    given = GivenFrames(
-        latent=-x, count=1, noise=torch.zeros(SHAPE), augment_sigma=0.1
-    )
+    given = GivenFrames(latent=-x, count=1, noise=torch.zeros(SHAPE), augment_sigma=0.1)
     denoiser = Denoiser(network=network, text=TEXT, given=given)
     for level in (1.0, 0.05, 1.0):
         denoiser(x, sigma(level))

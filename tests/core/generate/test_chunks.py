@@ -20,7 +20,7 @@ patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lengths)
 def test_every_frame_is_made_exactly_once(sizes):
     frames, length, overlap = sizes
-    made = []
+    made: list[int] = []
     for chunk in cut(frames, length, overlap):
         made += range(chunk.start + chunk.known, chunk.start + length)
     assert made[:frames] == list(range(frames))

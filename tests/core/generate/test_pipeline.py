@@ -12,6 +12,7 @@ from worldweave import Control, CosmosBranch, Problems, Request, WorldweaveError
 from worldweave.generate.chunks import cut
 from worldweave.generate.denoise import denoise
 from worldweave.io import sizes, video
+from worldweave.io.files import sha256
 from worldweave.request.plan import make_plan
 
 FAST = {"steps": 2, "guidance": 0.0}
@@ -163,9 +164,12 @@ def test_a_dead_branch_beside_a_living_one_changes_no_bit(pipeline, clip):
 
 def test_the_order_of_controls_changes_no_bit(pipeline, clip):
     maps = {"edge": 0.9, "vis": 0.8}
-    forward = Request(prompt="a street", video=clip, steps=2, controls={
-        name: Control(map=weight) for name, weight in maps.items()
-    })
+    forward = Request(
+        prompt="a street",
+        video=clip,
+        steps=2,
+        controls={name: Control(map=weight) for name, weight in maps.items()},
+    )
     backward = attrs.evolve(
         forward, controls=dict(reversed(list(forward.controls.items())))
     )
@@ -252,6 +256,21 @@ def test_enabling_again_takes_other_weights(pipeline, clip, branch_file):
         assert first.weights["base dit"] == second.weights["base dit"]
     finally:
         pipeline.enable("edge", weights=branch_file("edge"))
+
+
+def test_a_file_that_changed_is_hashed_anew(pipeline, clip, branch_file, tmp_path):
+    path = tmp_path / "edge.safetensors"
+    hashes = []
+    try:
+        for name in ("edge", "vis"):
+            path.write_bytes(branch_file(name).read_bytes())
+            pipeline.enable("edge", weights=path)
+            made = generate(pipeline, clip[:1], maps={"edge": 1.0, "vis": 0.0}, steps=1)
+            hashes.append(made.weights["branch edge"])
+            assert hashes[-1] == sha256(path)
+    finally:
+        pipeline.enable("edge", weights=branch_file("edge"))
+    assert len(set(hashes)) == 2
 
 
 def test_a_branch_that_does_not_fit_leaves_the_old_one(pipeline, tmp_path):
@@ -385,6 +404,23 @@ def test_the_next_chunk_goes_on_from_the_last_frame(pipeline, clip):
     assert not np.array_equal(following[0][1:], following[1][1:])
 
 
+@pytest.mark.parametrize("overlap", [1, 5])
+def test_a_long_video_hands_its_last_frames_to_the_next_chunk(pipeline, clip, overlap):
+    source = np.concatenate([clip, clip[:3]])
+    whole = generate(pipeline, source, overlap=overlap).frames
+    request = Request(prompt="a street by day", video=source, overlap=overlap, **FAST)
+    plan = make_plan(request, pipeline.catalog, lambda *_: [])
+    second = cut(13, 9, overlap)[1]
+    last = whole[9 - overlap : 9]
+    for known, agrees in ((last, True), (255 - last, False)):
+        # Only as many frames as are handed over: the first chunk itself is not.
+        chunk = pipeline._chunk_input(plan, second, [known], 2)
+        with torch.inference_mode():
+            made = denoise(pipeline.base, {}, chunk, print)[overlap:]
+        expected = whole[9 : 9 + len(made)]
+        assert np.array_equal(made[: len(expected)], expected) == agrees
+
+
 def test_chunks_draw_noise_of_their_own(pipeline, clip):
     source = np.concatenate([clip[:9], clip[:9]])
     made = generate(pipeline, source, overlap=0).frames
@@ -452,7 +488,7 @@ def test_a_result_that_is_not_finite_is_refused(pipeline, clip, tmp_path, branch
     store.write(tmp_path / "nan.safetensors", broken)
     pipeline.enable("edge", weights=tmp_path / "nan.safetensors")
     try:
-        with pytest.raises(worldweave.WeightsError, match="not finite .* 'edge'"):
+        with pytest.raises(worldweave.WeightsError, match=r"not finite .* 'edge'"):
             generate(pipeline, clip, maps={"edge": 1.0, "vis": 0.0})
     finally:
         pipeline.enable("edge", weights=branch_file("edge"))

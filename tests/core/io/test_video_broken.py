@@ -108,14 +108,16 @@ def test_a_cut_between_two_frames_is_noticed(
         assert int(lacking[1]) > 0
 
 
-@pytest.mark.parametrize("share", [0.6, 0.7, 0.9])
 @pytest.mark.parametrize("kind", ["index first", "matroska", "webm", "avi"])
 def test_the_advice_to_read_fewer_frames_works(
-    whole: dict[str, Path], scratch: Path, kind: str, share: float
+    whole: dict[str, Path], scratch: Path, kind: str
 ) -> None:
     content = whole[kind].read_bytes()
     path = scratch / f"cut{whole[kind].suffix}"
-    path.write_bytes(content[: int(share * len(content))])
+    with av.open(str(whole[kind])) as container:
+        spans = [(p.pos, p.size) for p in container.demux() if p.pos is not None]
+    start, size = spans[8]
+    path.write_bytes(content[: start + size // 2])
     count = re.search(r"only (\d+) frames .* max_frames=\1$", refusal(path))
     assert count is not None
     readable = video.read(path, max_frames=int(count[1])).frames

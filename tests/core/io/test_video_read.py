@@ -310,3 +310,17 @@ def test_an_array_that_is_not_frames_is_refused(
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(WorldweaveError, match=reason):
         video.read(tmp_path / "a.npy")
+
+
+def test_frames_are_fitted_as_they_are_read(tmp_path):
+    path = tmp_path / "x.mp4"
+    frames = np.zeros((5, 32, 48, 3), np.uint8)
+    video.write(path, frames, 24)
+    seen = []
+
+    def half(one):
+        seen.append(one.shape)
+        return one[:, ::2, ::2]
+
+    assert video.read(path, fit=half).frames.shape == (5, 16, 24, 3)
+    assert seen == [(1, 32, 48, 3)] * 5

@@ -38,7 +38,7 @@ def test_a_fresh_branch_is_a_control_branch_that_could_learn(config):
     branch = CosmosBranch(config)
     assert isinstance(branch, ControlBranch)
     # All zero inside, too, and nothing could ever move.
-    inner = [m for m in branch.hint_mlp[:-1] if isinstance(m, nn.Linear)]
+    *inner, _ = [m for m in branch.hint_mlp.children() if isinstance(m, nn.Linear)]
     assert all(layer.weight.any() for layer in inner)
 
 
@@ -88,7 +88,7 @@ def test_a_narrow_hint_is_padded_with_zeros(branch, latent, step, hint):
 def test_more_hint_channels_than_the_branch_takes_are_refused(
     branch, latent, step, hint
 ):
-    with pytest.raises(ValueError, match="hint has 12 channels, .* at most 6"):
+    with pytest.raises(ValueError, match=r"hint has 12 channels, .* at most 6"):
         branch(latent, step, torch.cat([hint, hint], dim=1))
 
 
@@ -107,9 +107,7 @@ def test_the_padding_mask_is_seen_beside_the_hint_too(branch, latent, step, hint
     assert change.abs().max() > 0.01
 
 
-def test_the_branch_counts_time_with_its_own_ratio(
-    config, alive, latent, step, hint
-):
+def test_the_branch_counts_time_with_its_own_ratio(config, alive, latent, step, hint):
     def residual(**ratios):
         branch = alive(CosmosBranch(attrs.evolve(config, **ratios)), 1)
         return branch(latent, step, hint)[2]

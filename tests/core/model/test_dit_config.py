@@ -12,12 +12,20 @@ def test_heads_must_divide_the_hidden_width_into_even_parts(heads):
 
 
 @pytest.mark.parametrize(
-    "field",
-    ["latent_channels", "blocks", "text_channels", "adaln_rank", "control_blocks"],
+    "none",
+    [
+        {"latent_channels": 0},
+        {"blocks": 0},
+        {"text_channels": 0},
+        {"adaln_rank": 0},
+        {"control_blocks": 0},
+        {"time_scale": 0.0},
+    ],
+    ids=str,
 )
-def test_nothing_may_be_zero(field):
-    with pytest.raises(ValueError, match=field):
-        DiTConfig(**{field: 0})
+def test_nothing_may_be_zero(none):
+    with pytest.raises(ValueError, match=next(iter(none))):
+        DiTConfig(**none)
 
 
 def test_the_masks_are_input_channels():

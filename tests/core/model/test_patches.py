@@ -75,5 +75,5 @@ def test_channels_are_padded_between_latent_and_masks():
 
 
 def test_more_channels_than_there_is_room_for_are_refused():
-    with pytest.raises(ValueError, match="hint has 7 channels, .* at most 6"):
+    with pytest.raises(ValueError, match=r"hint has 7 channels, .* at most 6"):
         with_masks(torch.empty(1, 7, 1, 2, 2), (None,), channels=6)

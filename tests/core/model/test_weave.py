@@ -70,9 +70,7 @@ def test_a_map_of_zeros_somewhere_leaves_those_residuals_out(all_of_it):
 
 def test_one_hint_and_one_map_serve_the_batch(all_of_it):
     one = {k: {n: v[:1] for n, v in all_of_it[k].items()} for k in ("hints", "maps")}
-    each = {
-        k: {n: v.expand(2, *v.shape[1:]) for n, v in one[k].items()} for k in one
-    }
+    each = {k: {n: v.expand(2, *v.shape[1:]) for n, v in one[k].items()} for k in one}
     assert torch.equal(weave(**all_of_it | one), weave(**all_of_it | each))
 
 
