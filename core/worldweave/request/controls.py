@@ -51,7 +51,9 @@ def read_footage(
         return None, []
     leading = next(iter(given))
     problems: list[str] = []
-    first = _read(leading, given[leading], request, base, problems)
+    reader = _Reader(request=request, base=base, problems=problems)
+    lead_kind = "video" if request.video is not None else _kind_of(leading, prepared)
+    first = reader.read(leading, given[leading], lead_kind)
     length = None if first is None else len(first.frames)
     controls = {}
     for name in prepared:
@@ -60,26 +62,18 @@ def read_footage(
             continue
         video = first
         if what != leading:
-            video = _read(what, ready[what], request, base, problems)
+            video = reader.read(what, ready[what], _kind_of(what, prepared))
         if video is not None:
             problems += _length_problem(what, len(video.frames), length)
             controls[name] = video.frames
-    if first is None:
+    if first is None or reader.seen_size is None:
         return None, problems
-    seen_size = first.frames.shape[1:3]
-    size = seen_size if base is None else sizes.bucket(seen_size, base.sizes)
-    source = None
-    if request.video is not None:
-        source = sizes.resize(first.frames, size, "video")
-    for name, frames in controls.items():
-        is_seg = prepared[name].modality.name == "seg"
-        controls[name] = sizes.resize(frames, size, "labels" if is_seg else "control")
     footage = Footage(
-        source=source,
+        source=None if request.video is None else first.frames,
         ready=controls,
         frames=len(first.frames),
-        size=size,
-        seen_size=seen_size,
+        size=first.frames.shape[1:3],
+        seen_size=reader.seen_size,
         fps=first.fps,
     )
     return footage, problems
@@ -102,33 +96,63 @@ def make_controls(
     return controls
 
 
-def _read(
-    what: str,
-    value: VideoValue,
-    request: Request,
-    base: Base | None,
-    problems: list[str],
-) -> video_io.Video | None:
-    """Read one video, or add to *problems* why that cannot be."""
-    if isinstance(value, str):
-        try:
-            return video_io.read(value, max_frames=_at_most(request))
-        except WorldweaveError as error:
-            problems.append(str(error))
+def _kind_of(what: str, prepared: Mapping[str, Prepared]) -> sizes.Kind:
+    """Return how the ready control called *what* may be scaled."""
+    for name, each in prepared.items():
+        if what == f"control video of {name!r}" and each.modality.name == "seg":
+            return "labels"
+    return "control"
+
+
+@attrs.define(kw_only=True)
+class _Reader:
+    """Reads the videos of a request, each frame brought to one size at once.
+
+    The first video that can be read decides the size: the base's nearest.
+    """
+
+    request: Request
+    base: Base | None
+    problems: list[str]
+    seen_size: tuple[int, int] | None = None
+
+    def read(
+        self, what: str, value: VideoValue, kind: sizes.Kind
+    ) -> video_io.Video | None:
+        """Read one video, or add to the problems why that cannot be."""
+
+        def fit(frames: Frames) -> Frames:
+            return sizes.resize(frames, self._size_for(frames.shape[1:3]), kind)
+
+        most = _at_most(self.request)
+        if isinstance(value, str):
+            try:
+                return video_io.read(value, max_frames=most, fit=fit)
+            except WorldweaveError as error:
+                self.problems.append(str(error))
+                return None
+        if value.ndim != 4 or value.shape[-1] != 3 or value.dtype != np.uint8:
+            self.problems.append(
+                f"{what} is an array of {value.dtype} {value.shape}; "
+                "give uint8 frames (T, H, W, 3)"
+            )
             return None
-    if value.ndim != 4 or value.shape[-1] != 3 or value.dtype != np.uint8:
-        problems.append(
-            f"{what} is an array of {value.dtype} {value.shape}; "
-            "give uint8 frames (T, H, W, 3)"
-        )
-        return None
-    if 0 in value.shape:
-        problems.append(f"{what} is {value.shape}, without pixels; give some frames")
-        return None
-    fps = video_io.DEFAULT_FPS
-    if base is not None:
-        fps = Fraction(base.fps).limit_denominator(1001)
-    return video_io.Video(frames=value[: _at_most(request)], fps=fps)
+        if 0 in value.shape:
+            self.problems.append(
+                f"{what} is {value.shape}, without pixels; give some frames"
+            )
+            return None
+        fps = video_io.DEFAULT_FPS
+        if self.base is not None:
+            fps = Fraction(self.base.fps).limit_denominator(1001)
+        return video_io.Video(frames=fit(value[:most]), fps=fps)
+
+    def _size_for(self, size: tuple[int, int]) -> tuple[int, int]:
+        if self.seen_size is None:
+            self.seen_size = size
+        if self.base is None:
+            return self.seen_size
+        return sizes.bucket(self.seen_size, self.base.sizes)
 
 
 def _at_most(request: Request) -> int | None:

@@ -55,8 +55,6 @@ def test_a_branch_with_map_zero_changes_no_bit(all_of_it):
 
 
 def test_a_map_of_zeros_somewhere_leaves_those_residuals_out(all_of_it):
-    # One block and no attention across tokens would show it in the output; the
-    # first block's residual shows it exactly.
     base, branches, latent, step, hints, maps = all_of_it.values()
     half = maps["edge"].clone()
     half[:, :, :, 1:] = 0.0

@@ -1,0 +1,89 @@
+"""Whatever is wrong with a JSON request: a line for each field, exit code 2."""
+
+import json
+
+import pytest
+
+FIELDS = {
+    "a misspelt field": ({"promt": "day"}, "'promt'", "did you mean 'prompt'"),
+    "a field it never had": ({"zzz": 1}, "'zzz'", "it may have: base"),
+    "a misspelt field of a control": (
+        {"controls": {"edge": {"mapp": 0.5}}},
+        "controls 'edge'",
+        "'mapp'",
+        "did you mean 'map'",
+    ),
+    "steps in words": ({"steps": "ten"}, "steps", "whole number", "'ten'"),
+    "half a step": ({"steps": 2.5}, "steps", "whole number", "2.5"),
+    "a seed that is true": ({"seed": True}, "seed", "whole number", "True"),
+    "no seed": ({"seed": None}, "seed", "whole number", "None"),
+    "guidance in words": ({"guidance": "much"}, "guidance", "a number", "'much'"),
+    "a prompt of numbers": ({"prompt": 7}, "prompt", "text", "7"),
+    "a null character in words": ({"prompt": "a\0b"}, "prompt", "text", "a\\x00b"),
+    "a null character": ({"video": "in\0.mp4"}, "video", "file name", "in\\x00.mp4"),
+    "a video by number": ({"video": 3}, "video", "file name", "3"),
+    "a list of controls": ({"controls": ["edge"]}, "controls", "object", "['edge']"),
+    "a control of nothing": ({"controls": {"edge": None}}, "'edge'", "None"),
+    "a map that is true": ({"controls": {"edge": True}}, "'edge'", "True"),
+    "a list for a map": ({"controls": {"edge": {"map": [1]}}}, "map", "[1]"),
+    "a list of options": ({"controls": {"edge": {"options": []}}}, "options", "[]"),
+    "weights by number": ({"controls": {"edge": {"weights": 1}}}, "weights", "text"),
+}
+TEXTS = {
+    "nothing": ("", "line 1, column 1"),
+    "no JSON": ("prompt: day", "not JSON", "line 1, column 1"),
+    "a comma too many": ('{"seed": 1,\n}', "not JSON", "line 2"),
+    "a list": ("[]", "must be a JSON object", "list"),
+    "a number": ("3", "must be a JSON object", "int"),
+    "far too deep": ("[" * 100_000, "too deep"),
+}
+
+
+@pytest.mark.parametrize("case", FIELDS.values(), ids=FIELDS)
+def test_a_bad_field_of_a_spec_is_refused(case, refused, out, tmp_path):
+    fields, *parts = case
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(fields))
+    (line,) = refused("generate", "--spec", spec, "--out", out)
+    assert str(spec) in line
+    for part in parts:
+        assert part in line
+
+
+@pytest.mark.parametrize("case", TEXTS.values(), ids=TEXTS)
+def test_a_spec_that_is_no_request_is_refused(case, refused, out, tmp_path):
+    text, *parts = case
+    spec = tmp_path / "spec.json"
+    spec.write_text(text)
+    (line,) = refused("generate", "--spec", spec, "--out", out)
+    for part in (str(spec), *parts):
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("gone.json", ["gone.json", "check the path"]),
+        ("folder.mp4", ["folder.mp4", "check the path"]),
+        ("in.mp4", ["in.mp4", "give a request in JSON"]),
+    ],
+)
+def test_a_spec_that_cannot_be_read_is_refused(spec, parts, refused, out):
+    (line,) = refused("generate", "--spec", spec, "--out", out)
+    for part in parts:
+        assert part in line
+
+
+def test_all_wrong_fields_of_a_spec_come_together(refused, out, tmp_path):
+    spec = tmp_path / "spec.json"
+    fields = {
+        "promt": "",
+        "steps": "x",
+        "seed": 0.5,
+        "controls": {"edge": [], "vis": {"a": 1}},
+    }
+    spec.write_text(json.dumps(fields))
+    lines = refused("generate", "--spec", spec, "--out", out)
+    for part in ("promt", "steps", "seed", "'edge'", "'vis'"):
+        assert sum(part in line for line in lines) == 1
+    assert len(lines) == 5
