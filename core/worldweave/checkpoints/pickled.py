@@ -97,7 +97,9 @@ def _records(path: Path) -> _Records | None:
             "download it again"
         ) from error
     except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+        raise WeightsError(
+            f"cannot read {path}: {error.strerror or error}; check the path"
+        ) from error
 
 
 def _refuse_foreign(path: Path, start: bytes) -> None:

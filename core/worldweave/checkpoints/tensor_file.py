@@ -149,7 +149,9 @@ def open_file(path: Path) -> tuple[Header, FileIO]:
         file = FileIO(path)
     except OSError as error:
         reason = error.strerror or error
-        raise WeightsError(f"cannot read weights {path}: {reason}") from error
+        raise WeightsError(
+            f"cannot read weights {path}: {reason}; check the path"
+        ) from error
     try:
         return _parse(path, file), file
     except BaseException:

@@ -68,7 +68,11 @@ def generate(
         typer.Option(help="What the model is told; the file keeps the source's."),
     ] = None,
     overlap: Annotated[
-        int | None, typer.Option(help="Frames shared by chunks [default: 1].")
+        int | None,
+        typer.Option(
+            help="Frames shared by chunks [default: 1]. Those that fill whole "
+            "latent frames guide the next chunk: 1, 5, ... for tiny-world."
+        ),
     ] = None,
     max_frames: Annotated[
         int | None, typer.Option(help="Use no more frames of the videos.")

@@ -14,7 +14,7 @@ from worldweave.generate.pipeline import Generation, Pipeline, Tick, load
 from worldweave.generate.sheet import contact_sheet
 from worldweave.io import sizes
 from worldweave.io import video as video_io
-from worldweave.request.check import branch_weights
+from worldweave.request.check import branch_weights, raise_all
 from worldweave_registry import (
     Modality,
     Weights,
@@ -79,14 +79,18 @@ def prepare(
             )
         )
         prompt = description.metadata["example_prompt"] if prompt is None else prompt
-    out.mkdir(parents=True, exist_ok=True)
+    video_io.probe(video)
+    if description.check_prompt is not None:
+        raise_all(description.check_prompt.load()(prompt or ""))
     names = [
         name
         for name, modality in catalog.modalities.items()
         if modality.preprocessor is not None and _has_weights(modality, base)
     ]
+    pipeline = load(base, modalities=names, catalog=catalog)
+    out.mkdir(parents=True, exist_ok=True)
     return Demo(
-        pipeline=load(base, modalities=names, catalog=catalog),
+        pipeline=pipeline,
         source=video,
         prompt=prompt or "",
         out=out,

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
-from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
+from worldweave.io import h264
 from worldweave.io.containers import missing_bytes
 from worldweave.io.files import atomic_path
 from worldweave_registry.errors import WorldweaveError
@@ -43,18 +44,7 @@ _READABLE = "mp4, mov, mkv, webm, gif, png, jpg or npy"
 _TO_RGB = (
     Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 )
-# AREA averages the chroma of four pixels: 1.4 dB above the default on the same.
-_TO_YUV = Interpolation.AREA | Interpolation.ACCURATE_RND
-_BT709 = 1  # the number of BT.709 for primaries, transfer and matrix alike
-_LIMITED_RANGE = 1
 _LARGEST_SIDE = 16384  # of x264
-_THREADS = 4  # fixed: x264's bytes depend on the number of its threads
-_X264 = {
-    "flags": "+bitexact",
-    # x264's fast lookahead gives other bytes in 1 to 40 of 100 runs; without it
-    # 1200 runs agree, at the same speed and size.
-    "x264-params": "cpu-independent=1",
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -161,7 +151,7 @@ def write(
         )
     pictures = _checked(chain([first], pictures), path)
     with atomic_path(path) as temporary:
-        _encode(temporary, pictures, size, rate, crf)
+        h264.encode(temporary, pictures, size, rate, crf)
 
 
 def write_png(path: str | os.PathLike[str], frame: Frames) -> None:
@@ -219,7 +209,7 @@ def _map_npy(file: Path) -> Frames:
             f"it holds {stored.dtype} {stored.shape}; save uint8 (T, H, W, 3)",
         )
     if 0 in stored.shape:
-        raise _cannot_read(file, f"its shape {stored.shape} has no pixels")
+        raise _cannot_read(file, f"its shape {stored.shape} has no pixels; save some")
     return stored.view(np.uint8)
 
 
@@ -371,45 +361,3 @@ def _checked(
             )
         size = shape
         yield picture
-
-
-def _encode(
-    file: Path,
-    pictures: Iterable[Frames],
-    size: tuple[int, ...],
-    rate: Fraction,
-    crf: int,
-) -> None:
-    height, width = (side + side % 2 for side in size)
-    container_options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with av.open(str(file), "w", options=container_options) as container:
-        stream = container.add_stream(
-            "libx264", rate=rate, options={"crf": str(crf), **_X264}
-        )
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.thread_count = _THREADS
-        stream.codec_context.thread_type = "FRAME"
-        stream.codec_context.colorspace = _BT709
-        stream.codec_context.color_primaries = _BT709
-        stream.codec_context.color_trc = _BT709
-        stream.codec_context.color_range = _LIMITED_RANGE
-        reformatter = VideoReformatter()
-        for at, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(_even(picture), format="rgb24")
-            frame = reformatter.reformat(
-                frame,
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU709,
-                interpolation=_TO_YUV,
-            )
-            frame.pts, frame.time_base = at, 1 / rate
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-
-
-def _even(picture: Frames) -> Frames:
-    """Repeat the last row and column where their number is odd."""
-    height, width = picture.shape[:2]
-    if height % 2 or width % 2:
-        picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-    return picture

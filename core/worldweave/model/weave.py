@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from worldweave.model.branch import ControlBranch
 from worldweave.model.dit import DiT
+from worldweave.model.patches import token_grid
 from worldweave.model.step import Step
 
 
@@ -23,11 +24,40 @@ def weave(
 
     Hints are (1 or B, C', T, H, W), maps (1 or B, T, H, W) on the token grid,
     normalised. All three mappings have the same keys; their order fixes the order
-    of summation.
+    of summation. Raise ValueError where residuals or maps do not fit the base.
     """
-    residuals = [
-        branch(latent, step, hints[name].expand(len(latent), -1, -1, -1, -1))
-        for name, branch in branches.items()
-    ]
+    grid = token_grid(latent, base.config.patch)
+    residuals = []
+    for name, branch in branches.items():
+        hint = hints[name].expand(len(latent), -1, -1, -1, -1)
+        residuals.append(branch(latent, step, hint))
+        _refuse_misfit(name, residuals[-1], maps[name], base, (len(latent), *grid))
     out: Tensor = base(latent, step, residuals, [maps[name] for name in branches])
     return out
+
+
+def _refuse_misfit(
+    name: str,
+    residuals: Sequence[Tensor],
+    weights: Tensor,
+    base: DiT,
+    tokens: tuple[int, ...],
+) -> None:
+    if len(residuals) > len(base.blocks):
+        raise ValueError(
+            f"branch {name!r} gave {len(residuals)} residuals but the base has "
+            f"{len(base.blocks)} blocks; give at most one per block"
+        )
+    wanted = (*tokens, base.config.hidden)
+    for block, residual in enumerate(residuals):
+        if tuple(residual.shape) != wanted:
+            raise ValueError(
+                f"branch {name!r} gave a residual {tuple(residual.shape)} for block "
+                f"{block}, the base needs {wanted} (B, T, H, W, D)"
+            )
+    if tuple(weights.shape[1:]) != tokens[1:] or weights.shape[0] not in (1, tokens[0]):
+        raise ValueError(
+            f"the map of {name!r} is {tuple(weights.shape)}, the base needs "
+            f"(1 or {tokens[0]}, {', '.join(map(str, tokens[1:]))}) (B, T, H, W); "
+            "bring it to the token grid"
+        )

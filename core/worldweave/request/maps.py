@@ -67,11 +67,11 @@ def _read_file(name: str, path: Path) -> npt.NDArray[Any]:
             return np.asarray(np.load(path, allow_pickle=False))
         except (OSError, ValueError, EOFError) as error:
             raise WorldweaveError(
-                f"map of {name!r}: {path} cannot be read as .npy ({error})"
+                f"map of {name!r}: {path} cannot be read as .npy ({error}); "
+                "save it again with numpy.save"
             ) from error
-    frames = video_io.read(path).frames.astype(np.float32)
-    luma = frames @ np.array([0.299, 0.587, 0.114], np.float32)
-    return luma / np.float32(255.0)
+    luma = np.array([0.299, 0.587, 0.114], np.float32) / np.float32(255.0)
+    return np.stack([frame @ luma for frame in video_io.read(path).frames])
 
 
 def _as_weights(name: str, array: npt.NDArray[Any]) -> Weights:
@@ -120,7 +120,7 @@ def on_tokens(
     normalisation follows it, on the very positions where residuals are added.
     With *released*, both are done as the released code does.
     """
-    if released:
+    if released and maps:
         pieces = [_chunk(m, start, total, grid.frames) for m in maps.values()]
         return dict(zip(maps, _released(pieces, grid), strict=True))
     averaged = [

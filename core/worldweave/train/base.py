@@ -70,7 +70,8 @@ def base_trainer(
                 predict, data.latents[index], text, base.fps, generator
             )
 
-    return Trainer(model, loss, recipe, folder, seed)
+    what = f"base {base.name} from {len(data)} clips"
+    return Trainer(model, loss, recipe, folder, seed, what=what)
 
 
 def save_base(trainer: Trainer, base: Base, folder: Path) -> list[Path]:

@@ -74,7 +74,8 @@ def branch_trainer(
                 generator,
             )
 
-    return Trainer(model, loss, recipe, folder, seed)
+    what = f"{modality.name} for {base.description.name} from {len(data)} clips"
+    return Trainer(model, loss, recipe, folder, seed, what=what)
 
 
 def control_maker(modality: Modality) -> Any:

@@ -45,13 +45,21 @@ class Trainer:
     """
 
     def __init__(
-        self, model: nn.Module, loss: Loss, recipe: Recipe, folder: Path, seed: int
+        self,
+        model: nn.Module,
+        loss: Loss,
+        recipe: Recipe,
+        folder: Path,
+        seed: int,
+        *,
+        what: str = "a model",
     ) -> None:
         self.model = model
         self.loss = loss
         self.recipe = recipe
         self.folder = folder
         self.seed = seed
+        self.what = what
         self.step = 0
         self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
         matrices = [p for p in self.named.values() if p.ndim > 1]
@@ -164,7 +172,8 @@ class Trainer:
     def _identity(self) -> dict[str, str]:
         recipe = attrs.asdict(self.recipe)
         plain = {key: str(value) for key, value in sorted(recipe.items())}
-        return {"recipe": json.dumps(plain), "seed": str(self.seed)}
+        recipe_text = json.dumps(plain)
+        return {"what": self.what, "recipe": recipe_text, "seed": str(self.seed)}
 
     def _restore(self, path: Path) -> None:
         saved = store.read(path)

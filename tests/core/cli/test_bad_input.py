@@ -9,7 +9,7 @@ import pytest
 REMEDY = re.compile(
     r"\b(give|check|choose|did you mean|see|use|leave|keep|create|copy|make|convert|"
     r"cut|free|known|knows|it has|the only one is|not (in|a valid|one of)|is a base|"
-    r"a modality|train|load|save|must lie|such as|correct|cannot be read|no pixels|"
+    r"a modality|train|load|save|must lie|such as|correct|"
     r"report|needed|start|name it|record)\b",
     re.IGNORECASE,
 )

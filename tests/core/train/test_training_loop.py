@@ -185,6 +185,16 @@ def test_a_state_of_another_seed_is_refused_with_both_values(trainer):
         trainer(seed=4).resume()
 
 
+def test_a_state_of_another_modality_is_refused_with_both_names(trainer):
+    vis = trainer()
+    vis.what = "vis for tiny-world"
+    vis.run(silent, until=1)
+    seg = trainer()
+    seg.what = "seg for tiny-world"
+    with pytest.raises(WeightsError, match=r"made with what vis .* has seg for"):
+        seg.resume()
+
+
 def test_a_state_of_another_recipe_is_refused_with_both_values(trainer, recipe):
     trainer().run(silent, until=1)
     other = attrs.evolve(recipe, learning_rate=0.25)
