@@ -67,7 +67,8 @@ def _lines(description: str) -> Update:
         left = (now - begun) / (done - first) * (total - done)
         minutes, seconds = divmod(round(left), 60)
         print(
-            f"{description} {done}/{total}, {minutes}:{seconds:02} left, {note}",
+            f"{description} {done}/{total}, {minutes}:{seconds:02} left"
+            + (f", {note}" if note else ""),
             file=sys.stderr,
             flush=True,
         )

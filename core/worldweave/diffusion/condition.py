@@ -17,7 +17,7 @@ class GivenFrames:
 
     The network sees them with a little noise of *augment_sigma*, scaled as if the
     whole input were at that noise level; the result has them exactly
-    (Cosmos-Transfer1 `model_v2w`, reference 4.4). *noise* has the latent's shape.
+    (Cosmos-Transfer1 `model_v2w`). *noise* has the latent's shape.
     """
 
     latent: Tensor

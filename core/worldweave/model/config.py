@@ -41,7 +41,7 @@ class DiTConfig:
     control_blocks: int = attrs.field(default=3, validator=ge(1))
     max_size: tuple[int, int, int] = (128, 240, 240)
     #: NTK ratios of the rotary positions. The released branches never got the
-    #: temporal ratio of their base, so theirs is 1 (reference 2.1).
+    #: temporal ratio of their base, so theirs is 1.
     rope_ratios: tuple[float, float, float] = (2.0, 1.0, 1.0)
     branch_rope_ratios: tuple[float, float, float] = (1.0, 1.0, 1.0)
     #: Radians of the fastest time wave per unit of c_noise. 1 as released; more

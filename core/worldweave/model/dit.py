@@ -115,7 +115,7 @@ class DiT(Trunk):
     def initialize(self, generator: torch.Generator) -> None:
         """Give a new base its training start: random weights, closed gates.
 
-        As Cosmos (reference 2.9), but with a zero head, so that an untrained base
+        As Cosmos (`GeneralDIT`), but with a zero head, so that an untrained base
         predicts no change instead of noise.
         """
         for name, parameter in self.named_parameters():

@@ -197,7 +197,7 @@ def released_tokens(maps: Tensor, latent: tuple[int, int, int]) -> Tensor:
 
     In bfloat16: normalise on pixels, then frame 0 by itself and the rest by
     trilinear interpolation without antialiasing, which reads two frames and four
-    pixels per token (reference 3.3). Only for compat="cosmos-transfer1".
+    pixels per token (`resize_control_weight_map`). Only for compat="cosmos-transfer1".
     *latent* is (T, H, W) of the latent; returns (n, T, H/2, W/2).
     """
     frames, rows, columns = latent

@@ -173,7 +173,7 @@ class Trainer:
         recipe = attrs.asdict(self.recipe)
         plain = {key: str(value) for key, value in sorted(recipe.items())}
         recipe_text = json.dumps(plain)
-        return {"what": self.what, "recipe": recipe_text, "seed": str(self.seed)}
+        return {"subject": self.what, "recipe": recipe_text, "seed": str(self.seed)}
 
     def _restore(self, path: Path) -> None:
         saved = store.read(path)
@@ -200,8 +200,8 @@ class Trainer:
         for key, value in self._identity().items():
             if metadata.get(key) != value:
                 raise MismatchError(
-                    f"{path} was made with {key} {metadata.get(key)}, this training "
-                    f"has {value}; use the same one or another --out folder"
+                    f"{path} belongs to another training: its {key} is "
+                    f"{metadata.get(key)}, here it is {value}; use another --out folder"
                 )
         missing = [n for n in self.named if f"model.{n}" not in keys]
         if missing:

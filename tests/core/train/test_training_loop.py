@@ -181,7 +181,7 @@ def test_with_both_states_damaged_the_user_is_told(trainer):
 
 def test_a_state_of_another_seed_is_refused_with_both_values(trainer):
     trainer(seed=3).run(silent, until=1)
-    with pytest.raises(WeightsError, match="made with seed 3, this training has 4"):
+    with pytest.raises(WeightsError, match="its seed is 3, here it is 4"):
         trainer(seed=4).resume()
 
 
@@ -191,14 +191,16 @@ def test_a_state_of_another_modality_is_refused_with_both_names(trainer):
     vis.run(silent, until=1)
     seg = trainer()
     seg.what = "seg for tiny-world"
-    with pytest.raises(WeightsError, match=r"made with what vis .* has seg for"):
+    with pytest.raises(
+        WeightsError, match=r"its subject is vis .*, here it is seg for"
+    ):
         seg.resume()
 
 
 def test_a_state_of_another_recipe_is_refused_with_both_values(trainer, recipe):
     trainer().run(silent, until=1)
     other = attrs.evolve(recipe, learning_rate=0.25)
-    with pytest.raises(WeightsError, match=r'"0\.01".* this training .*"0\.25"'):
+    with pytest.raises(WeightsError, match=r'"0\.01".* here it is .*"0\.25"'):
         trainer(recipe=other).resume()
 
 
