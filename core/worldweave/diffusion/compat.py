@@ -11,7 +11,8 @@ def tile_merge(x0: Tensor) -> Tensor:
 
     The blending mask is 0.01 on the first row and column of a single tile, and is
     divided by itself plus 1e-6: the first row and column shrink by 1e-4, their
-    corner by 1 %, at every evaluation (`merge_patches_into_video`). *x0* is (B, C, T, H, W).
+    corner by 1 %, at every evaluation (`merge_patches_into_video`).
+    *x0* is (B, C, T, H, W).
     """
     mask = torch.ones(x0.shape[-2:], dtype=torch.float32, device=x0.device)
     mask[0] *= 0.01

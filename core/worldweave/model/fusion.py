@@ -15,21 +15,21 @@ def normalize(maps: Sequence[Tensor]) -> list[Tensor]:
 
     Where the total is one or less nothing changes, bit for bit, so a user may
     ask for weak control. All maps have one shape. Raise ValueError for another
-    shape and for negative or non-finite weights.
+    shape and for negative or non-finite values.
     """
     if not maps:
         return []
     wide = [torch.as_tensor(m, dtype=torch.float32) for m in maps]
-    for index, weights in enumerate(wide):
-        if weights.shape != wide[0].shape:
+    for index, values in enumerate(wide):
+        if values.shape != wide[0].shape:
             raise ValueError(
-                f"map {index} is {tuple(weights.shape)} but map 0 is "
+                f"map {index} is {tuple(values.shape)} but map 0 is "
                 f"{tuple(wide[0].shape)}; bring all maps to one token grid"
             )
-        if not bool((weights >= 0).all()) or not bool(weights.isfinite().all()):
+        if not bool((values >= 0).all()) or not bool(values.isfinite().all()):
             raise ValueError(
-                f"map {index} holds negative or non-finite weights; "
-                "weights must be 0 or more"
+                f"map {index} holds negative or non-finite values; "
+                "they must be 0 or more"
             )
     # Sorted before summing, so that the order of modalities changes no bit.
     total = torch.stack(wide).sort(dim=0).values.sum(dim=0).clamp(min=1.0)

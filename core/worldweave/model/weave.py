@@ -39,7 +39,7 @@ def weave(
 def _refuse_misfit(
     name: str,
     residuals: Sequence[Tensor],
-    weights: Tensor,
+    map_: Tensor,
     base: DiT,
     tokens: tuple[int, ...],
 ) -> None:
@@ -55,9 +55,9 @@ def _refuse_misfit(
                 f"branch {name!r} gave a residual {tuple(residual.shape)} for block "
                 f"{block}, the base needs {wanted} (B, T, H, W, D)"
             )
-    if tuple(weights.shape[1:]) != tokens[1:] or weights.shape[0] not in (1, tokens[0]):
+    if tuple(map_.shape[1:]) != tokens[1:] or map_.shape[0] not in (1, tokens[0]):
         raise ValueError(
-            f"the map of {name!r} is {tuple(weights.shape)}, the base needs "
+            f"the map of {name!r} is {tuple(map_.shape)}, the base needs "
             f"(1 or {tokens[0]}, {', '.join(map(str, tokens[1:]))}) (B, T, H, W); "
             "bring it to the token grid"
         )

@@ -1,4 +1,4 @@
-"""Weight maps: from a request's value to weights on the token grid of each chunk."""
+"""Maps: from a request's value to blending weights on the token grid of each chunk."""
 
 # T H W video frames, rows, columns; t h w tokens
 
@@ -20,7 +20,7 @@ from worldweave.model.fusion import normalize
 from worldweave.request.spec import MapValue
 from worldweave_registry import WorldweaveError
 
-Weights = npt.NDArray[np.float32]
+MapArray = npt.NDArray[np.float32]
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +42,7 @@ class TokenGrid:
         return [(0, 1), *((start, start + self.stride) for start in later)]
 
 
-def read_map(name: str, value: MapValue, frames: int) -> Weights:
+def read_map(name: str, value: MapValue, frames: int) -> MapArray:
     """Return the map of modality *name* as float32 (T or 1, H, W) in 0..1.
 
     A number is one voxel. Files: image or video (luma / 255), .npy (float 0..1,
@@ -52,13 +52,13 @@ def read_map(name: str, value: MapValue, frames: int) -> Weights:
     if isinstance(value, (int, float)):
         return np.full((1, 1, 1), value, np.float32)
     array = _read_file(name, Path(value)) if isinstance(value, str) else value
-    weights = _as_weights(name, array)
-    if len(weights) not in (1, frames):
+    values = _as_map(name, array)
+    if len(values) not in (1, frames):
         raise WorldweaveError(
-            f"map of {name!r} has {len(weights)} frames but the video has {frames}; "
+            f"map of {name!r} has {len(values)} frames but the video has {frames}; "
             "give one map per frame or a single image"
         )
-    return weights
+    return values
 
 
 def _read_file(name: str, path: Path) -> npt.NDArray[Any]:
@@ -74,7 +74,7 @@ def _read_file(name: str, path: Path) -> npt.NDArray[Any]:
     return np.stack([frame @ luma for frame in video_io.read(path).frames])
 
 
-def _as_weights(name: str, array: npt.NDArray[Any]) -> Weights:
+def _as_map(name: str, array: npt.NDArray[Any]) -> MapArray:
     if array.ndim == 2:
         array = array[None]
     if array.ndim != 3 or 0 in array.shape:
@@ -84,29 +84,29 @@ def _as_weights(name: str, array: npt.NDArray[Any]) -> Weights:
     if array.dtype == np.uint8:
         return array.astype(np.float32) / np.float32(255.0)
     if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.floating):
-        weights = array.astype(np.float32)
+        values = array.astype(np.float32)
     else:
         raise WorldweaveError(
             f"map of {name!r} holds {array.dtype}; "
             "give floats in 0..1 or uint8 in 0..255"
         )
-    low, high = float(weights.min()), float(weights.max())
+    low, high = float(values.min()), float(values.max())
     # Luma of white is a rounding error above one.
     if not (low >= 0.0 and high <= 1.0 + 1e-5):
         raise WorldweaveError(
-            f"map of {name!r} holds weights from {low:g} to {high:g}; "
+            f"map of {name!r} holds values from {low:g} to {high:g}; "
             "they must lie in 0..1"
         )
-    return weights.clip(0.0, 1.0)
+    return values.clip(0.0, 1.0)
 
 
-def is_dead(weights: Weights) -> bool:
+def is_dead(values: MapArray) -> bool:
     """Tell whether a map is zero everywhere: its branch is neither loaded nor run."""
-    return not weights.any()
+    return not values.any()
 
 
 def on_tokens(
-    maps: dict[str, Weights],
+    maps: dict[str, MapArray],
     start: int,
     total: int,
     grid: TokenGrid,
@@ -124,43 +124,41 @@ def on_tokens(
         pieces = [_chunk(m, start, total, grid.frames) for m in maps.values()]
         return dict(zip(maps, _released(pieces, grid), strict=True))
     averaged = [
-        _area_average(_chunk(weights, start, total, grid.frames), grid)
-        for weights in maps.values()
+        _area_average(_chunk(values, start, total, grid.frames), grid)
+        for values in maps.values()
     ]
     return {
-        name: weights.unsqueeze(0)
-        for name, weights in zip(maps, normalize(averaged), strict=True)
+        name: values.unsqueeze(0)
+        for name, values in zip(maps, normalize(averaged), strict=True)
     }
 
 
-def _chunk(weights: Weights, start: int, total: int, frames: int) -> Weights:
-    if len(weights) == 1:
-        return weights
+def _chunk(values: MapArray, start: int, total: int, frames: int) -> MapArray:
+    if len(values) == 1:
+        return values
     index = np.minimum(np.arange(start, start + frames), total - 1)
-    return weights[index]
+    return values[index]
 
 
-def _area_average(weights: Weights, grid: TokenGrid) -> Tensor:
+def _area_average(values: MapArray, grid: TokenGrid) -> Tensor:
     """Average (T or 1, H, W) over each token's share of time and space."""
-    if weights.shape == (1, 1, 1):
+    if values.shape == (1, 1, 1):
         # Untouched by arithmetic: a number stays that number, bit for bit.
         shape = (len(grid.frame_edges()), grid.rows, grid.columns)
-        return torch.full(shape, float(weights[0, 0, 0]), dtype=torch.float32)
-    still = len(weights) == 1
+        return torch.full(shape, float(values[0, 0, 0]), dtype=torch.float32)
+    still = len(values) == 1
     times = (
         np.ones((len(grid.frame_edges()), 1))
         if still
         else _overlap(grid.frame_edges(), grid.frames)
     )
-    rows = _overlap(_cells(grid.rows, weights.shape[1]), weights.shape[1])
-    columns = _overlap(_cells(grid.columns, weights.shape[2]), weights.shape[2])
+    rows = _overlap(_cells(grid.rows, values.shape[1]), values.shape[1])
+    columns = _overlap(_cells(grid.columns, values.shape[2]), values.shape[2])
     average = np.einsum(
-        "at,bh,cw,thw->abc", times, rows, columns, weights, optimize=True
+        "at,bh,cw,thw->abc", times, rows, columns, values, optimize=True
     )
     # Averages of values in low..high lie there too; rounding must not say otherwise.
-    return torch.from_numpy(
-        average.clip(weights.min(), weights.max()).astype(np.float32)
-    )
+    return torch.from_numpy(average.clip(values.min(), values.max()).astype(np.float32))
 
 
 def _cells(count: int, size: int) -> list[tuple[float, float]]:
@@ -179,7 +177,7 @@ def _overlap(
     return share
 
 
-def _released(pieces: Sequence[Weights], grid: TokenGrid) -> list[Tensor]:
+def _released(pieces: Sequence[MapArray], grid: TokenGrid) -> list[Tensor]:
     """Bring maps of one chunk to one pixel size, then resample as released."""
     rows = max(piece.shape[1] for piece in pieces)
     columns = max(piece.shape[2] for piece in pieces)

@@ -11,7 +11,7 @@ import attrs
 from worldweave.base import Frames
 from worldweave.request.check import Prepared, examine, raise_all
 from worldweave.request.controls import make_controls, read_footage
-from worldweave.request.maps import Weights, is_dead, read_map
+from worldweave.request.maps import MapArray, is_dead, read_map
 from worldweave.request.spec import Control, MapValue, Request, type_problems
 from worldweave_registry import Base, Catalog, Problems, WorldweaveError
 
@@ -34,7 +34,7 @@ class Plan:
     prepared: dict[str, Prepared]
     source: Frames | None
     controls: dict[str, Frames]
-    maps: dict[str, Weights]
+    maps: dict[str, MapArray]
     frames: int
     size: tuple[int, int]
     seen_size: tuple[int, int]
@@ -61,7 +61,7 @@ def make_plan(
     controls = request.controls | {n: p.control for n, p in prepared.items()}
     maps, found = _read_maps(controls, None if footage is None else footage.frames)
     problems += found
-    dead = {name for name, weights in maps.items() if is_dead(weights)}
+    dead = {name for name, values in maps.items() if is_dead(values)}
     prepared = {n: prepared[n] for n in sorted(prepared) if n not in dead}
     if base is not None:
         for name, each in prepared.items():
@@ -85,7 +85,7 @@ def make_plan(
 
 def _read_maps(
     controls: Mapping[str, Control], frames: int | None
-) -> tuple[dict[str, Weights], list[str]]:
+) -> tuple[dict[str, MapArray], list[str]]:
     """Return the maps that fit a video of *frames*, and why the others do not.
 
     Where the video is unknown, maps are not read.

@@ -110,7 +110,7 @@ def test_no_maps_are_no_maps():
 
 @pytest.mark.parametrize("bad", [-0.001, float("nan"), float("inf"), -float("inf")])
 def test_negative_and_non_finite_weights_are_refused(bad):
-    with pytest.raises(ValueError, match="map 1 holds negative or non-finite weights"):
+    with pytest.raises(ValueError, match="map 1 holds negative or non-finite values"):
         normalize([torch.ones(3), torch.tensor([0.0, bad, 1.0])])
 
 

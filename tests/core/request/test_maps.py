@@ -313,7 +313,7 @@ def test_a_map_of_another_dtype_is_refused(kind):
 def test_weights_outside_0_to_1_are_refused(bad):
     array = np.full((4, 4), 0.5)
     array[2, 1] = bad
-    with pytest.raises(WorldweaveError, match=r"holds weights from .* lie in 0..1"):
+    with pytest.raises(WorldweaveError, match=r"holds values from .* lie in 0..1"):
         read_map("edge", array, 1)
 
 
