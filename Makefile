@@ -8,7 +8,7 @@ VIDEO ?=
 .PHONY: demo test lint wheel clean
 
 demo: $(VENV)/.demo
-	$(BIN)/worldweave demo $(VIDEO)
+	$(BIN)/worldweave demo $(if $(VIDEO),"$(VIDEO)")
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest

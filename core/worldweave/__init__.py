@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worldweave.base import Autoencoder, Clip, TextEncoder
-    from worldweave.generate.pipeline import Generation, Pipeline, load
+    from worldweave.generate.load import load
+    from worldweave.generate.pipeline import Generation, Pipeline
     from worldweave.model.branch import ControlBranch, CosmosBranch
     from worldweave.model.config import DiTConfig
     from worldweave.model.dit import DiT
@@ -71,7 +72,7 @@ _HOME = {
     "Step": "worldweave.model.step",
     "TextEncoder": "worldweave.base",
     "fuse": "worldweave.model.fusion",
-    "load": "worldweave.generate.pipeline",
+    "load": "worldweave.generate.load",
     "normalize": "worldweave.model.fusion",
 }
 

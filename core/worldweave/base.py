@@ -13,6 +13,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 Frames = npt.NDArray[np.uint8]
+#: Clips from this seed on are held out: no training may use them.
+HELD_OUT = 1_000_000
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ from worldweave.model.dit import DiT
 from worldweave_registry import (
     Base,
     Modality,
+    PluginError,
     Weights,
     WeightsError,
     WorldweaveError,
@@ -96,8 +97,8 @@ def load_base(
     }
     if "dit" not in files:
         raise WeightsError(
-            f"base {base.name!r} names no weights for its DiT; "
-            f"train it with: worldweave train base --base {base.name}"
+            f"base {base.name!r} names no weights for its DiT; its plugin must name "
+            f"some, such as those of: worldweave train base --base {base.name}"
         )
     # The small parts first: what they lack shows before 14 GB are read.
     where = {"device": placement.device, "dtype": placement.dtype}
@@ -130,12 +131,22 @@ def part_of(base: Base, part: str) -> Weights | None:
 
 
 def new_branch(modality: Modality, config: DiTConfig) -> ControlBranch:
-    """Build an untrained branch of *modality* on the current default device."""
-    branch = modality.branch.load()(config)
+    """Build an untrained branch of *modality* on the current default device.
+
+    Raise PluginError where the plugin's class cannot be built or is no branch.
+    """
+    kind = modality.branch.load()
+    try:
+        branch = kind(config)
+    except Exception as error:
+        raise PluginError(
+            f"the branch of {modality.name!r} cannot be built: {one_line(error)}; "
+            "report it to the plugin's author"
+        ) from error
     if not isinstance(branch, ControlBranch):
-        raise TypeError(
-            f"{modality.branch.path} made a {type(branch).__name__}; "
-            "a modality's branch must be a worldweave.ControlBranch"
+        raise PluginError(
+            f"{modality.branch.path} made a {type(branch).__name__}; a modality's "
+            "branch must be a worldweave.ControlBranch; report it to its author"
         )
     return branch
 

@@ -163,6 +163,7 @@ positive = check(
 not_negative = check(
     lambda value: _is_number(value) and value >= 0, "a finite number, 0 or more"
 )
+truth = check(lambda value: isinstance(value, bool), "True or False")
 share = check(
     lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"
 )

@@ -157,6 +157,8 @@ class Modality:
     weights: tuple[Weights, ...] = attrs.field(
         default=(), converter=as_weights, validator=fields.each_is(Weights)
     )
+    is_label_video: bool = attrs.field(default=False, validator=fields.truth)
+    """A colour of the control is a class: it is scaled without mixing colours."""
     default_map: float = attrs.field(default=0.5, validator=fields.share)
     """The blending weight, 0 to 1, where a request gives none."""
     metadata: Mapping[str, str] = attrs.field(

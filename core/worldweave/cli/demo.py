@@ -31,18 +31,18 @@ def demo(
     from worldweave.cli.progress import generation_bar
     from worldweave.evaluate.demo import prepare, show, variants, what_next
 
-    plan = prepare(base, video, prompt, out, frames=frames, seed=seed)
-    print(f"source: {plan.source}, prompt: {plan.prompt!r}")
+    shown = prepare(base, video, prompt, out, frames=frames, seed=seed)
+    print(f"source: {shown.source}, prompt: {shown.prompt!r}")
     made = {}
-    for title, maps in variants(plan.pipeline).items():
+    for title, maps in variants(shown.pipeline).items():
         with generation_bar() as tick:
-            made[title] = plan.generate(maps, tick)
+            made[title] = shown.generate(maps, tick)
         print(f"{title}: {made[title].save(out / f'{title}.mp4')}")
-    for line in show(plan, made):
+    for line in show(shown, made):
         print(line)
     command = "worldweave"
     if shutil.which(command) is None:
         command = os.path.relpath(Path(sys.executable).with_name(command))
     print("try next:")
-    for arguments in what_next(plan):
+    for arguments in what_next(shown):
         print(f"  {command} {arguments}")

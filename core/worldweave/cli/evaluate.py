@@ -23,16 +23,19 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write all scores as JSON.")] = None,
 ) -> None:
     """Score held-out clips with right, no and wrong control."""
+    from worldweave.base import HELD_OUT
     from worldweave.cli.progress import bar
     from worldweave.evaluate.control import control_scores, load_metric
-    from worldweave.generate.pipeline import load
+    from worldweave.generate.load import load
     from worldweave.io.files import atomic_path
-    from worldweave.train.session import HELD_OUT
     from worldweave_registry import WorldweaveError
 
+    if out is not None and not out.parent.is_dir():
+        raise WorldweaveError(
+            f"cannot write {out}: there is no folder {out.parent}; create it first"
+        )
     pipeline = load(base, modalities=[name], weights={name: weights} if weights else {})
-    modality = pipeline.active[name].modality
-    metric = load_metric(modality)
+    metric = load_metric(pipeline.active[name].modality)
     make_clips = pipeline.base.description.clips
     if make_clips is None:
         raise WorldweaveError(f"base {base!r} makes no clips to evaluate on")
@@ -40,7 +43,7 @@ def evaluate(
     with bar(f"evaluating {name}") as update:
         scores = control_scores(
             pipeline,
-            modality,
+            name,
             held_out,
             seed=seed,
             steps=steps,
@@ -56,7 +59,8 @@ def evaluate(
         ("wrong", f"{name} at map 1 with another clip's control"),
     ):
         print(f"  {means[row]:.3f}  {meaning}")
-    print(f"  {means['on'] / means['off']:.2f}x  map 1 over map 0")
+    if means["off"]:
+        print(f"  {means['on'] / means['off']:.2f}x  map 1 over map 0")
     if out is not None:
         record = {
             "modality": name,

@@ -117,8 +117,8 @@ def generate(
 
     from worldweave.cli.progress import generation_bar
     from worldweave.generate import manifest as manifests
-    from worldweave.generate.pipeline import load_for
-    from worldweave.request.check import weights_problems
+    from worldweave.generate.load import load_for
+    from worldweave.request.check import base_problems, weights_problems
     from worldweave.request.plan import make_plan
     from worldweave_registry import discover
 
@@ -129,7 +129,10 @@ def generate(
         request,
         catalog,
         weights_problems,
-        also=manifests.target_problems(out, request),
+        also=[
+            *manifests.target_problems(out, request),
+            *base_problems(request.base, catalog),
+        ],
     )
     pipeline = load_for(plan, catalog, device=device)
     with generation_bar() as tick:

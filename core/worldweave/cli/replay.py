@@ -21,9 +21,9 @@ def replay(
 
     from worldweave.cli.progress import generation_bar
     from worldweave.generate import manifest as manifests
-    from worldweave.generate.pipeline import load_for
+    from worldweave.generate.load import load_for
     from worldweave.io.files import sha256
-    from worldweave.request.check import raise_all, weights_problems
+    from worldweave.request.check import base_problems, raise_all, weights_problems
     from worldweave.request.plan import make_plan
     from worldweave_registry import discover
 
@@ -31,7 +31,8 @@ def replay(
     request = record.request
     raise_all([*manifests.changes(record), *manifests.target_problems(out, request)])
     catalog = discover()
-    plan = make_plan(request, catalog, weights_problems)
+    missing = base_problems(request.base, catalog)
+    plan = make_plan(request, catalog, weights_problems, also=missing)
     torch.set_num_threads(record.threads)
     pipeline = load_for(plan, catalog, device=record.device, dtype=record.dtype)
     with generation_bar() as tick:

@@ -12,7 +12,7 @@ from worldweave.base import Clip, Frames
 from worldweave.generate.pipeline import Pipeline
 from worldweave.io.sizes import to_frames, to_unit
 from worldweave.train.branch import control_maker
-from worldweave_registry import Modality, WorldweaveError
+from worldweave_registry import Modality, PluginError, WorldweaveError
 
 
 class Metric(Protocol):
@@ -43,14 +43,16 @@ class Scores:
 
 def control_scores(
     pipeline: Pipeline,
-    modality: Modality,
+    name: str,
     clips: Sequence[Clip],
     *,
     seed: int = 0,
     steps: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
-    """Generate every clip three times and compare with the clip itself.
+    """Generate every clip three times with the enabled modality *name*.
+
+    Each is compared with the clip itself.
 
     The prompt is the clip's own, so "off" is what the prompt alone achieves. The
     same noise is used in all three. Raise WorldweaveError for less than two clips.
@@ -60,8 +62,8 @@ def control_scores(
             f"{len(clips)} clips cannot be scored: the wrong control of a clip is that "
             "of the next; give 2 or more"
         )
+    modality = pipeline.active[name].modality
     metric = load_metric(modality)
-    name = modality.name
     make = control_maker(modality)
     controls = [make(clip) for clip in clips]
     rows: dict[str, list[float]] = {"ceiling": [], "on": [], "off": [], "wrong": []}
@@ -96,6 +98,11 @@ def load_metric(modality: Modality) -> Metric:
         )
     kind: Any = modality.metric.load()
     metric: Metric = kind()
+    if not callable(metric) or not hasattr(metric, "higher_is_better"):
+        raise PluginError(
+            f"the metric of {modality.name!r} must be callable and say whether "
+            "higher_is_better; report it to the plugin's author"
+        )
     return metric
 
 

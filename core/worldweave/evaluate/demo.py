@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from worldweave.base import Frames
 from worldweave.evaluate.control import load_metric
-from worldweave.generate.pipeline import Generation, Pipeline, Tick, load
+from worldweave.generate.load import load
+from worldweave.generate.pipeline import Generation, Pipeline, Tick
 from worldweave.generate.sheet import contact_sheet
 from worldweave.io import sizes
 from worldweave.io import video as video_io
@@ -87,6 +89,11 @@ def prepare(
         for name, modality in catalog.modalities.items()
         if modality.preprocessor is not None and _has_weights(modality, base)
     ]
+    if not names:
+        raise WorldweaveError(
+            f"no modality can be made from a video alone and has weights for {base!r}; "
+            "see worldweave plugins, or WORLDWEAVE_DISABLE in your environment"
+        )
     pipeline = load(base, modalities=names, catalog=catalog)
     out.mkdir(parents=True, exist_ok=True)
     return Demo(
@@ -132,11 +139,20 @@ def show(demo: Demo, made: Mapping[str, Generation]) -> list[str]:
 def what_next(demo: Demo) -> list[str]:
     """Return the arguments of three commands worth trying next."""
     name = next(iter(demo.pipeline.active))
+    source, night, manifest, again = (
+        shlex.quote(str(path))
+        for path in (
+            demo.source,
+            demo.out / "night.mp4",
+            demo.out / f"{name}.manifest.json",
+            demo.out / "again.mp4",
+        )
+    )
     return [
-        f'generate --video {demo.source} --prompt "a street at night, white cars" '
-        f"--control {name}=1 --out {demo.out / 'night.mp4'}",
-        f"replay {demo.out / f'{name}.manifest.json'} --out {demo.out / 'again.mp4'}",
-        f"evaluate {name}",
+        f'generate --video {source} --prompt "a street at night, white cars" '
+        f"--control {name}=1 --out {night}",
+        f"replay {manifest} --out {again}",
+        "plugins",
     ]
 
 

@@ -28,12 +28,13 @@ from worldweave_registry import WeightsError
 class ChunkInput:
     """What one chunk is made from; frames are uint8 (T, H, W, 3).
 
-    maps are (1, t, h, w) on the token grid, normalised. known: the frames that
-    begin the chunk, already made. start: the source frames to start from (SDEdit).
+    text and negative_text are (1, L, channels); maps are (1, t, h, w) on the token
+    grid, normalised. known: the frames that begin the chunk, already made. start: the
+    source frames to start from (SDEdit).
     """
 
-    prompt: str
-    negative_prompt: str
+    text: Tensor
+    negative_text: Tensor | None
     controls: dict[str, Frames]
     maps: dict[str, Tensor]
     size: tuple[int, int]
@@ -67,8 +68,8 @@ def denoise(
 
     predict = Denoiser(
         network=network,
-        text=base.text_encoder.encode([chunk.prompt]),
-        negative_text=base.text_encoder.encode([chunk.negative_prompt]),
+        text=chunk.text,
+        negative_text=chunk.negative_text,
         guidance=chunk.guidance,
         given=given,
         dtype=base.placement.dtype,

@@ -12,31 +12,29 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
+from torch import Tensor
 
 from worldweave.base import Frames
 from worldweave.diffusion.sampler import SIGMA_MAX
+from worldweave.generate.call import request_of_call
 from worldweave.generate.chunks import Chunk, cut
 from worldweave.generate.denoise import ChunkInput, denoise
 from worldweave.io import sizes
 from worldweave.io.files import sha256
 from worldweave.loading import (
     LoadedBase,
-    Placement,
-    load_base,
     load_branch,
-    usable_device,
 )
 from worldweave.model.branch import ControlBranch
-from worldweave.request.check import Prepared, branch_weights, raise_all
+from worldweave.request.check import Prepared, branch_weights
 from worldweave.request.maps import TokenGrid, on_tokens
 from worldweave.request.plan import Plan, make_plan
-from worldweave.request.spec import Control, MapValue, Request, VideoValue
+from worldweave.request.spec import MapValue, Request, VideoValue
 from worldweave_registry import (
     Base,
     Catalog,
     Modality,
     UnknownModalityError,
-    discover,
     resolve,
 )
 
@@ -147,21 +145,15 @@ class Pipeline:
         controls: ready control videos. options: preprocessor options. settings:
         any other field of `Request` (seed, steps, guidance, ...).
         """
-        maps, controls, options = maps or {}, controls or {}, options or {}
-        named = dict.fromkeys([*self.active, *maps, *controls, *options])
-        request = Request(
-            base=self.base.description.name,
-            prompt=prompt,
-            video=video,
-            controls={
-                name: Control(
-                    map=maps.get(name),
-                    video=controls.get(name),
-                    options=dict(options.get(name, {})),
-                )
-                for name in named
-            },
-            **{"compat": self.base.compat, **settings},
+        request = request_of_call(
+            self.base.description.name,
+            self.active,
+            prompt,
+            video,
+            maps,
+            controls,
+            options,
+            {"compat": self.base.compat, **settings},
         )
         return self.run(request, progress=progress)
 
@@ -190,6 +182,7 @@ class Pipeline:
             running = {name: self.active[name].branch for name in plan.prepared}
             chunks = cut(plan.frames, base.chunk_frames, plan.request.overlap)
             steps = plan.request.steps or base.steps
+            text = self._encode_prompts(plan.request)
             made: list[Frames] = []
             for chunk in chunks:
 
@@ -207,7 +200,7 @@ class Pipeline:
                 frames = denoise(
                     self.base,
                     running,
-                    self._chunk_input(plan, chunk, made, steps),
+                    self._chunk_input(plan, chunk, made, steps, text),
                     tick,
                 )
                 made.append(frames[chunk.known :])
@@ -261,8 +254,28 @@ class Pipeline:
                 controls[name] = attrs.evolve(controls[name], weights=file)
         return attrs.evolve(plan.request, controls=controls)
 
+    def _encode_prompts(self, request: Request) -> tuple[Tensor, Tensor | None]:
+        """Return the text tokens of both prompts, once for all chunks.
+
+        The negative one is None where guidance does not ask for it.
+        """
+        encode = self.base.text_encoder.encode
+        text = encode([request.prompt])
+        if self._guidance(request) == 0:
+            return text, None
+        return text, encode([request.negative_prompt])
+
+    def _guidance(self, request: Request) -> float:
+        default = self.base.description.guidance
+        return default if request.guidance is None else request.guidance
+
     def _chunk_input(
-        self, plan: Plan, chunk: Chunk, made: list[Frames], steps: int
+        self,
+        plan: Plan,
+        chunk: Chunk,
+        made: list[Frames],
+        steps: int,
+        text: tuple[Tensor, Tensor | None],
     ) -> ChunkInput:
         base, request = self.base.description, plan.request
         end = chunk.start + base.chunk_frames
@@ -276,20 +289,20 @@ class Pipeline:
                 plan.maps,
                 chunk.start,
                 plan.frames,
-                token_grid(self.base, plan.size),
+                chunk_grid(self.base, plan.size),
                 released=request.compat is not None,
             )
         source = plan.source if request.sigma_max < SIGMA_MAX else None
         return ChunkInput(
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
+            text=text[0],
+            negative_text=text[1],
             controls={n: part(control) for n, control in plan.controls.items()},
             maps=maps,
             size=plan.size,
-            known=np.concatenate(made)[-chunk.known :] if chunk.known else None,
+            known=_last(made, chunk.known),
             start=None if source is None else part(source),
             steps=steps,
-            guidance=base.guidance if request.guidance is None else request.guidance,
+            guidance=self._guidance(request),
             sigma_max=request.sigma_max,
             seed=request.seed + chunk.index,
             fps=request.fps or base.fps,
@@ -306,69 +319,10 @@ class Pipeline:
         return {name: self._digests[path] for name, path in files.items()}
 
 
-def load(
-    base: str = "tiny-world",
-    *,
-    modalities: Iterable[str] = (),
-    weights: Mapping[str, str | Path] | None = None,
-    device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
-    compat: str | None = None,
-    catalog: Catalog | None = None,
-) -> Pipeline:
-    """Load *base* and the branches of *modalities*; nothing else is read from disk.
-
-    weights: per modality a branch checkpoint other than the plugin's own. device:
-    "cuda" where there is one. dtype: bfloat16 on a GPU, float32 elsewhere. compat:
-    "cosmos-transfer1" computes rotary positions as the released code does. Raise
-    WorldweaveError for unknown names before anything is read.
-    """
-    catalog = discover() if catalog is None else catalog
-    names, weights = list(modalities), weights or {}
-    description = catalog.find_base(base)
-    for name in names:
-        catalog.find(name)
-    raise_all(
-        [
-            f"weights are given for {name!r}, which is not among the modalities; "
-            "add it to them or leave its weights out"
-            for name in weights
-            if name not in names
-        ]
-    )
-    place = usable_device(device)
-    if dtype is None:
-        dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
-    loaded = load_base(
-        description,
-        Placement(device=place, dtype=dtype),
-        hook=catalog.hook,
-        compat=compat,
-    )
-    pipeline = Pipeline(loaded, catalog)
-    for name in names:
-        pipeline.enable(name, weights=weights.get(name))
-    return pipeline
-
-
-def load_for(
-    plan: Plan,
-    catalog: Catalog,
-    *,
-    device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
-) -> Pipeline:
-    """Load exactly what *plan* needs."""
-    chosen = {name: each.control.weights for name, each in plan.prepared.items()}
-    return load(
-        plan.request.base,
-        modalities=plan.prepared,
-        weights={name: file for name, file in chosen.items() if file is not None},
-        device=device,
-        dtype=dtype,
-        compat=plan.request.compat,
-        catalog=catalog,
-    )
+def _last(made: list[Frames], count: int) -> Frames | None:
+    """Return the last *count* frames made so far, None for none."""
+    # No piece is empty, so that many pieces are enough.
+    return np.concatenate(made[-count:])[-count:] if count else None
 
 
 def _digest(path: Path) -> str:
@@ -380,7 +334,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def token_grid(base: LoadedBase, size: tuple[int, int]) -> TokenGrid:
+def chunk_grid(base: LoadedBase, size: tuple[int, int]) -> TokenGrid:
     """Return how a chunk of frames of *size* (H, W) falls into tokens of *base*."""
     stride = base.autoencoder.space_stride
     _, patch_h, patch_w = base.config.patch

@@ -19,6 +19,7 @@ from worldweave_registry import (
     WeightsError,
     WorldweaveError,
     did_you_mean,
+    resolve,
 )
 
 Preprocessor = Callable[[Frames], Frames]
@@ -186,6 +187,21 @@ def weights_problems(name: str, prepared: Prepared, base: Base) -> list[str]:
     except WeightsError as error:
         return [str(error)]
     return []
+
+
+def base_problems(name: str, catalog: Catalog) -> list[str]:
+    """Return which files of the base called *name* are missing or damaged."""
+    try:
+        base = catalog.find_base(name)
+    except WorldweaveError:
+        return []  # `examine` says so
+    found = []
+    for weights in base.weights:
+        try:
+            resolve(weights, catalog.hook)
+        except WeightsError as error:
+            found.append(str(error))
+    return found
 
 
 def branch_weights(modality: Modality, base: str) -> Weights:

@@ -92,14 +92,14 @@ def make_controls(
         if name in footage.ready:
             controls[name] = footage.ready[name]
         elif each.preprocessor is not None and footage.source is not None:
-            controls[name] = _preprocess(name, each.preprocessor, footage.source)
+            controls[name] = run_preprocessor(name, each.preprocessor, footage.source)
     return controls
 
 
 def _kind_of(what: str, prepared: Mapping[str, Prepared]) -> sizes.Kind:
     """Return how the ready control called *what* may be scaled."""
     for name, each in prepared.items():
-        if what == f"control video of {name!r}" and each.modality.name == "seg":
+        if what == f"control video of {name!r}" and each.modality.is_label_video:
             return "labels"
     return "control"
 
@@ -175,7 +175,11 @@ def _length_problem(what: str, length: int, frames: int | None) -> list[str]:
     ]
 
 
-def _preprocess(name: str, preprocess: Preprocessor, source: Frames) -> Frames:
+def run_preprocessor(name: str, preprocess: Preprocessor, source: Frames) -> Frames:
+    """Return the control that the preprocessor of modality *name* makes of *source*.
+
+    Raise PluginError where it fails or gives anything but frames like the source's.
+    """
     try:
         made = preprocess(source.copy())
     except WorldweaveError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,9 @@ from worldweave.checkpoints import store
 from worldweave.loading import LoadedBase, new_branch
 from worldweave.model.branch import ControlBranch
 from worldweave.model.step import Step
-from worldweave.train.clips import ClipSet, drop
+from worldweave.request.check import make_preprocessor
+from worldweave.request.controls import run_preprocessor
+from worldweave.train.clips import ClipSet, MakeControl, drop
 from worldweave.train.loop import Trainer
 from worldweave.train.objective import Objective
 from worldweave.train.precision import autocast
@@ -78,11 +79,9 @@ def branch_trainer(
     return Trainer(model, loss, recipe, folder, seed, what=what)
 
 
-def control_maker(modality: Modality) -> Any:
+def control_maker(modality: Modality) -> MakeControl:
     """Return what makes a clip's control: its maker's own, or the preprocessor."""
-    preprocess = (
-        None if modality.preprocessor is None else modality.preprocessor.load()()
-    )
+    preprocess = make_preprocessor(modality.name, modality, {})
 
     def make(clip: Clip) -> Frames:
         if modality.name in clip.controls:
@@ -92,8 +91,7 @@ def control_maker(modality: Modality) -> Any:
                 f"{modality.name!r} has no preprocessor and the clips carry no control "
                 "for it; train it on clips that do"
             )
-        made: Frames = preprocess(clip.video)
-        return made
+        return run_preprocessor(modality.name, preprocess, clip.video)
 
     return make
 

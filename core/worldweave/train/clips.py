@@ -39,7 +39,7 @@ class ClipSet:
                     for part in parts
                 ]
             )
-        self._controls: dict[int, Frames] = {}
+        self._controls: dict[tuple[MakeControl, int], Frames] = {}
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -64,9 +64,10 @@ class ClipSet:
             )
 
     def _control(self, number: int, make: MakeControl) -> Frames:
-        if number not in self._controls:
-            self._controls[number] = np.ascontiguousarray(make(self.clips[number]))
-        return self._controls[number]
+        key = (make, number)
+        if key not in self._controls:
+            self._controls[key] = np.ascontiguousarray(make(self.clips[number]))
+        return self._controls[key]
 
 
 def drop(prompts: list[str], share: float, generator: torch.Generator) -> list[str]:

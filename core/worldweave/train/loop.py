@@ -203,7 +203,8 @@ class Trainer:
                     f"{path} belongs to another training: its {key} is "
                     f"{metadata.get(key)}, here it is {value}; use another --out folder"
                 )
-        missing = [n for n in self.named if f"model.{n}" not in keys]
+        parts = [f"{part}.{n}" for n in self.named for part in ("model", "average")]
+        missing = [name for name in parts if name not in keys]
         if missing:
             raise MismatchError(
                 f"{path} belongs to another model: it lacks {missing[0]!r}; "

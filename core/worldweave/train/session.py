@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import torch
 
+from worldweave.base import HELD_OUT
 from worldweave.loading import Placement, load_base
 from worldweave.train.base import base_trainer, save_base
 from worldweave.train.branch import branch_trainer, save_branch
@@ -22,9 +23,6 @@ from worldweave_registry import (
     WorldweaveError,
     discover,
 )
-
-#: Clips from this seed on are held out: no training may use them.
-HELD_OUT = 1_000_000
 
 
 @attrs.frozen(kw_only=True)

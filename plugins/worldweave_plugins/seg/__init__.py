@@ -16,6 +16,7 @@ def worldweave_modalities() -> list[worldweave.Modality]:
             summary="A label video you give: one flat colour for each thing",
             license="Apache-2.0",
             preprocessor=None,
+            is_label_video=True,
             recipe="worldweave_plugins.seg.recipe:RECIPE",
             weights=[
                 worldweave.Weights(

@@ -38,7 +38,7 @@ def test_one_clip_has_no_wrong_control(count):
     clip = Clip(video=np.zeros((1, 2, 2, 3), np.uint8), prompt="")
     unused: Any = None
     with pytest.raises(WorldweaveError, match=f"{count} clips cannot .* 2 or more"):
-        control_scores(unused, modality(None), [clip] * count)
+        control_scores(unused, "toy", [clip] * count)
 
 
 def test_a_modality_without_a_metric_is_refused():
@@ -49,3 +49,14 @@ def test_a_modality_without_a_metric_is_refused():
 def test_a_metric_that_is_not_there_is_named():
     with pytest.raises(PluginError, match="no_such_metric:Same"):
         load_metric(modality("no_such_metric:Same"))
+
+
+def test_a_metric_that_does_not_say_which_way_is_better_is_refused(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "toy_vague.py").write_text(
+        "class Vague:\n    def __call__(self, video, reference):\n        return 0.0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(WorldweaveError, match="higher_is_better; report it"):
+        load_metric(modality("toy_vague:Vague"))

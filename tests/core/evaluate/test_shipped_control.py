@@ -2,16 +2,16 @@
 
 import pytest
 
+from worldweave.base import HELD_OUT
 from worldweave.evaluate.control import control_scores
-from worldweave.generate.pipeline import load
-from worldweave.train.session import HELD_OUT
+from worldweave.generate.load import load
 
 
 @pytest.fixture(scope="module")
 def scores():
     pipeline = load("tiny-world", modalities=["edge"], device="cpu")
     clips = list(pipeline.base.description.clips.load()(HELD_OUT, 6))
-    return control_scores(pipeline, pipeline.active["edge"].modality, clips)
+    return control_scores(pipeline, "edge", clips)
 
 
 def test_edges_follow_a_control_better_than_none(scores):

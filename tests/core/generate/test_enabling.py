@@ -5,7 +5,14 @@ import pytest
 import torch
 
 import worldweave
-from worldweave import Control, CosmosBranch, Problems, Request, WorldweaveError
+from worldweave import (
+    Control,
+    CosmosBranch,
+    Problems,
+    Request,
+    WeightsError,
+    WorldweaveError,
+)
 from worldweave.io.files import sha256
 
 FAST = {"steps": 2, "guidance": 0.0}
@@ -123,9 +130,26 @@ def test_what_is_not_in_memory_is_refused_all_at_once(pipeline, clip, tmp_path):
     assert len(caught.value.problems) == 5
 
 
-def test_a_setting_nobody_knows_is_a_type_error(pipeline, clip):
-    with pytest.raises(TypeError, match="'sed'"):
-        pipeline.generate("a street", video=clip, sed=1)
+def test_arguments_nobody_knows_are_named_together(pipeline, clip):
+    with pytest.raises(Problems) as caught:
+        pipeline.generate(
+            "a street", video=clip, sed=1, base="x", maps=["edge"], options={"edge": 1}
+        )
+    text = str(caught.value)
+    assert "no setting 'sed'; did you mean 'seed'?" in text
+    assert "no setting 'base'" in text
+    assert "maps is ['edge']; give a dict" in text
+    assert "options is {'edge': 1}; give a dict of dicts" in text
+
+
+def test_one_modality_as_text_is_refused_not_spelt_out():
+    with pytest.raises(Problems, match=r"modalities is 'edge'; give a list"):
+        worldweave.load(modalities="edge")
+
+
+def test_a_modality_without_weights_is_found_before_the_base_is_looked_for():
+    with pytest.raises(WeightsError, match="'vis' has no weights for base"):
+        worldweave.load("cosmos-transfer1-7b-sample-av", modalities=["vis"])
 
 
 def test_bfloat16_computes_and_says_so(clip, branch_file, plain):

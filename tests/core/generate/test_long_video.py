@@ -57,7 +57,8 @@ def chunk_of(pipeline, clip, known):
     request = Request(prompt="a street", video=clip[:9], **FAST)
     plan = make_plan(request, pipeline.catalog, lambda *_: [])
     (chunk,) = cut(9, 9, 1)
-    return attrs.evolve(pipeline._chunk_input(plan, chunk, [], 2), known=known)
+    text = pipeline._encode_prompts(request)
+    return attrs.evolve(pipeline._chunk_input(plan, chunk, [], 2, text), known=known)
 
 
 @pytest.mark.parametrize(("known", "given"), [(1, 1), (4, 1), (5, 5), (8, 5), (9, 9)])
@@ -94,8 +95,9 @@ def test_a_long_video_hands_its_last_frames_to_the_next_chunk(
     last = whole[9 - overlap : 9]
     for known, agrees in ((last, True), (255 - last, False)):
         # Only as many frames as are handed over: the first chunk itself is not.
-        chunk = pipeline._chunk_input(plan, second, [known], 2)
         with torch.inference_mode():
+            text = pipeline._encode_prompts(request)
+            chunk = pipeline._chunk_input(plan, second, [known], 2, text)
             made = denoise(pipeline.base, {}, chunk, print)[overlap:]
         expected = whole[9 : 9 + len(made)]
         assert np.array_equal(made[: len(expected)], expected) == agrees

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from worldweave.checkpoints import store
-from worldweave.loading import Placement, load_branch
+from worldweave.loading import Placement, load_branch, new_branch
 from worldweave.model.step import Step
 from worldweave.model.weave import weave
 from worldweave.train.branch import (
@@ -18,7 +18,7 @@ from worldweave.train.branch import (
 from worldweave.train.clips import ClipSet
 from worldweave.train.loop import Trainer
 from worldweave.train.objective import Objective
-from worldweave_registry import WorldweaveError
+from worldweave_registry import Modality, PluginError, WorldweaveError
 
 CPU = Placement(device=torch.device("cpu"), dtype=torch.float32)
 
@@ -168,3 +168,39 @@ def test_a_modality_that_can_make_no_control_is_refused(
     started = branch_trainer(unknown, base, recipe, tmp_path, clips, seed=0)
     with pytest.raises(WorldweaveError, match="'depth' has no preprocessor and"):
         started.run(silent)
+
+
+def test_a_preprocessor_that_fails_is_named_not_traced(tmp_path, monkeypatch, clips):
+    (tmp_path / "toy_broken.py").write_text(
+        "class Flat:\n    def __call__(self, frames):\n        return frames[..., 0]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    broken = Modality(
+        name="flat",
+        summary="Loses the colour axis",
+        license="MIT",
+        preprocessor="toy_broken:Flat",
+    )
+    with pytest.raises(
+        PluginError, match=r"preprocessor of 'flat' gave uint8 .* author"
+    ):
+        control_maker(broken)(clips[0])
+
+
+def test_a_branch_that_cannot_be_built_is_named_not_traced(base):
+    odd = Modality(
+        name="odd",
+        summary="Its branch takes no config",
+        license="MIT",
+        preprocessor=None,
+        branch="builtins:object",
+    )
+    with pytest.raises(PluginError, match="branch of 'odd' cannot be built"):
+        new_branch(odd, base.config)
+
+
+def test_two_makers_of_controls_do_not_share_them(base, clips):
+    data = ClipSet(clips, base.autoencoder)
+    first = data.hints([0], lambda clip: clip.video)
+    second = data.hints([0], lambda clip: 255 - clip.video)
+    assert not torch.equal(first, second)

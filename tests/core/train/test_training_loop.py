@@ -212,7 +212,7 @@ def test_a_state_of_another_model_is_refused(recipe, tmp_path):
         return Trainer(model, loss, recipe, tmp_path, 3)
 
     start(nn.Linear(2, 2, bias=False)).run(silent, until=1)
-    with pytest.raises(WeightsError, match="another model: it lacks 'bias'"):
+    with pytest.raises(WeightsError, match=r"another model: it lacks 'model.bias'"):
         start(nn.Linear(2, 2)).resume()
 
 

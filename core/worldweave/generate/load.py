@@ -1,0 +1,83 @@
+"""Load a pipeline: a base and exactly the branches that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+
+from worldweave.generate.pipeline import Pipeline
+from worldweave.loading import Placement, load_base, usable_device
+from worldweave.request.check import branch_weights, raise_all
+from worldweave.request.plan import Plan
+from worldweave_registry import Catalog, discover
+
+
+def load(
+    base: str = "tiny-world",
+    *,
+    modalities: Iterable[str] = (),
+    weights: Mapping[str, str | Path] | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    compat: str | None = None,
+    catalog: Catalog | None = None,
+) -> Pipeline:
+    """Load *base* and the branches of *modalities*; nothing else is read from disk.
+
+    weights: per modality a branch checkpoint other than the plugin's own. device:
+    "cuda" where there is one. dtype: bfloat16 on a GPU, float32 elsewhere. compat:
+    "cosmos-transfer1" computes rotary positions as the released code does. Raise
+    WorldweaveError for unknown names before anything is read.
+    """
+    catalog = discover() if catalog is None else catalog
+    if isinstance(modalities, str):
+        raise_all([f"modalities is {modalities!r}; give a list: [{modalities!r}]"])
+    names, weights = list(modalities), weights or {}
+    description = catalog.find_base(base)
+    for name in names:
+        modality = catalog.find(name)
+        if name not in weights:
+            branch_weights(modality, description.name)
+    raise_all(
+        [
+            f"weights are given for {name!r}, which is not among the modalities; "
+            "add it to them or leave its weights out"
+            for name in weights
+            if name not in names
+        ]
+    )
+    place = usable_device(device)
+    if dtype is None:
+        dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
+    loaded = load_base(
+        description,
+        Placement(device=place, dtype=dtype),
+        hook=catalog.hook,
+        compat=compat,
+    )
+    pipeline = Pipeline(loaded, catalog)
+    for name in names:
+        pipeline.enable(name, weights=weights.get(name))
+    return pipeline
+
+
+def load_for(
+    plan: Plan,
+    catalog: Catalog,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> Pipeline:
+    """Load exactly what *plan* needs."""
+    chosen = {name: each.control.weights for name, each in plan.prepared.items()}
+    return load(
+        plan.request.base,
+        modalities=plan.prepared,
+        weights={name: file for name, file in chosen.items() if file is not None},
+        device=device,
+        dtype=dtype,
+        compat=plan.request.compat,
+        catalog=catalog,
+    )
