@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from worldweave import Pipeline
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 # Read by torch when it is imported, here and in child processes. Two threads that
 # wait for each other on a busy machine take fifty times as long as one.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Timings never gate a test; and CI tries the same examples each time, so that it
+# judges the change and not the dice.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
