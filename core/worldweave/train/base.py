@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from worldweave.checkpoints import store
 from worldweave.loading import config_of, part_of
 from worldweave.model.dit import DiT
-from worldweave.train.clips import ClipSet, drop
+from worldweave.train.clips import PROMPT_DROPOUT, ClipSet, drop
 from worldweave.train.loop import Trainer
 from worldweave.train.objective import Objective
 from worldweave.train.precision import autocast
 from worldweave_registry import Base, Recipe, WorldweaveError, resolve
 
-PROMPT_DROPOUT = 0.12
 WORD_DROPOUT = 0.02
 
 

@@ -15,13 +15,11 @@ from worldweave.model.branch import ControlBranch
 from worldweave.model.step import Step
 from worldweave.request.check import make_preprocessor
 from worldweave.request.controls import run_preprocessor
-from worldweave.train.clips import ClipSet, MakeControl, drop
+from worldweave.train.clips import PROMPT_DROPOUT, ClipSet, MakeControl, drop
 from worldweave.train.loop import Trainer
 from worldweave.train.objective import Objective
 from worldweave.train.precision import autocast
 from worldweave_registry import Modality, Recipe, WorldweaveError
-
-PROMPT_DROPOUT = 0.12
 
 
 class Controlled(nn.Module):

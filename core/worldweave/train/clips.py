@@ -16,6 +16,8 @@ from worldweave_registry import WorldweaveError
 
 MakeControl = Callable[[Clip], Frames]
 ENCODE_BATCH = 16
+#: Share of the prompts a training step leaves out: guidance needs the difference.
+PROMPT_DROPOUT = 0.12
 
 
 class ClipSet:

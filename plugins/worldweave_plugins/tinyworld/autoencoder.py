@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from worldweave.checkpoints import store
+from worldweave.io.sizes import to_unit
 from worldweave_plugins.tinyworld.clips import clips
 
 STRIDE: Final = 4
@@ -140,11 +139,6 @@ class HaarPCA(nn.Module):
         return torch.cat([first, video[:, :, STRIDE:]], dim=2)
 
 
-def as_video(frames: NDArray[np.uint8]) -> Tensor:
-    """Bring frames uint8 (T, H, W, 3) to a float video (1, 3, T, H, W) in -1..1."""
-    return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1.0
-
-
 def haar_matrix() -> Tensor:
     """Return the orthonormal 4 x 4 x 4 Haar packet transform, (64, 64)."""
     pair = torch.tensor([[1.0, 1.0], [1.0, -1.0]]) / 2**0.5
@@ -161,7 +155,7 @@ def load(
     Raises ``WeightsError`` where the file does not fit exactly.
     """
     if weights is None:
-        return HaarPCA.fit(as_video(clip.video) for clip in clips(0, 64)).to(device)
+        return HaarPCA.fit(to_unit(clip.video) for clip in clips(0, 64)).to(device)
     model = HaarPCA()
     what = "the autoencoder of tiny-world"
     store.load(model, weights, device=device, dtype=None, what=what)

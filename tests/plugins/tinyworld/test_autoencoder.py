@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from worldweave.base import Autoencoder
+from worldweave.io.sizes import to_unit
 from worldweave_plugins.tinyworld.autoencoder import (
     HaarPCA,
-    as_video,
     haar_matrix,
     load,
 )
@@ -27,7 +27,7 @@ def model() -> HaarPCA:
 
 @pytest.fixture(scope="module")
 def held_out() -> Tensor:
-    videos = [as_video(clip.video) for clip in clips(HELD_OUT_SEED, 16)]
+    videos = [to_unit(clip.video) for clip in clips(HELD_OUT_SEED, 16)]
     return torch.cat(videos)
 
 
@@ -84,7 +84,7 @@ def test_latents_have_a_standard_deviation_of_one_half(
 
 def test_channels_are_half_whitened(model: HaarPCA) -> None:
     # sd ** 0.5 of a falling sd still falls, and no channel is lost.
-    spread = torch.cat([model.encode(as_video(c.video)) for c in clips(0, 16)])
+    spread = torch.cat([model.encode(to_unit(c.video)) for c in clips(0, 16)])
     by_channel = spread.std((0, 2, 3, 4))
     assert by_channel[0] > 2 * by_channel[8:].max()
     assert by_channel.min() > 0.1
@@ -122,7 +122,7 @@ def test_hints_of_edges_have_a_root_mean_square_of_about_one_half(
 ) -> None:
     rng = np.random.default_rng(0)
     lines = np.where(rng.random((9, 64, 96, 1)) < 0.1, 255, 0).astype(np.uint8)
-    hint = model.encode_hint(as_video(np.repeat(lines, 3, axis=-1)))
+    hint = model.encode_hint(to_unit(np.repeat(lines, 3, axis=-1)))
     assert 0.35 < hint.square().mean().sqrt() < 0.7
 
 
@@ -136,14 +136,14 @@ def test_the_dtype_given_is_the_dtype_returned(
 
 
 def test_a_fit_is_repeatable() -> None:
-    videos = [as_video(clip.video) for clip in clips(0, 3)]
+    videos = [to_unit(clip.video) for clip in clips(0, 3)]
     one, other = HaarPCA.fit(videos), HaarPCA.fit(videos)
     assert torch.equal(one.basis, other.basis)
     assert torch.equal(one.scale, other.scale)
 
 
 def test_a_fit_keeps_the_channels_asked_for() -> None:
-    videos = [as_video(clip.video) for clip in clips(0, 2)]
+    videos = [to_unit(clip.video) for clip in clips(0, 2)]
     assert HaarPCA.fit(videos, channels=8).encode(videos[0]).shape[1] == 8
 
 
