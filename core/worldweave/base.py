@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 import numpy as np
@@ -54,8 +54,37 @@ class TextEncoder(Protocol):
 @attrs.frozen(kw_only=True)
 class Clip:
     """A training clip: uint8 (T, H, W, 3), its prompt, and the controls its
-    maker knows exactly (a renderer knows "depth" and "seg")."""
+    maker knows exactly (a renderer knows "depth" and "seg").
+
+    ``truth``: what its maker knows beyond the controls, in units and shapes
+    that it documents; metrics look there.
+    """
 
     video: Frames = attrs.field(eq=False, repr=False)
     prompt: str
     controls: Mapping[str, Frames] = attrs.field(factory=dict, eq=False, repr=False)
+    truth: Mapping[str, npt.NDArray[Any]] = attrs.field(
+        factory=dict, eq=False, repr=False
+    )
+
+
+@runtime_checkable
+class ClipMetric(Protocol):
+    """Scores a video by what is known of the clip it should be like.
+
+    name: how the score is called, short. summary: what it measures and how, in one
+    line, tolerances included.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def summary(self) -> str: ...
+
+    @property
+    def higher_is_better(self) -> bool: ...
+
+    def __call__(self, video: Frames, clip: Clip, /) -> float:
+        """Return the score of a video uint8 (T, H, W, 3); NaN where there is none."""
+        ...

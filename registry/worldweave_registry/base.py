@@ -7,7 +7,14 @@ from collections.abc import Mapping
 import attrs
 
 from worldweave_registry import fields
-from worldweave_registry.modality import Lazy, Weights, as_weights, lazy, optional_lazy
+from worldweave_registry.modality import (
+    Lazy,
+    Weights,
+    as_weights,
+    lazies,
+    lazy,
+    optional_lazy,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -46,7 +53,20 @@ class Base:
     recipe: Lazy | None = attrs.field(default=None, converter=optional_lazy)
     """A Recipe to train the base itself, where that can be done here."""
     clips: Lazy | None = attrs.field(default=None, converter=optional_lazy)
-    """A callable (seed, count) that makes training clips without a download."""
+    """A callable (seed, count) that makes training clips without a download. One
+    that also takes ``device`` is told where the training computes."""
+    trainings: Mapping[str, Lazy] = attrs.field(
+        factory=dict[str, Lazy], converter=lazies, validator=fields.training_names
+    )
+    """What else of the base can be trained: by the name `worldweave train` takes, a
+    callable (worldweave.train.task.Setup) -> worldweave.train.task.Task."""
+    metrics: Lazy | None = attrs.field(default=None, converter=optional_lazy)
+    """A callable () -> Mapping[str, ClipMetric]: how well a video fits a clip, by the
+    name of the modality each metric is for; a modality's own metric comes first. A
+    name that is no modality is what else the base can tell of a video."""
+    foreground: Lazy | None = attrs.field(default=None, converter=optional_lazy)
+    """A callable (clip) -> float32 (T, H, W) in 0..1: the foreground of a clip that
+    the base has made itself."""
     metadata: Mapping[str, str] = attrs.field(
         factory=dict[str, str],
         converter=fields.as_metadata,

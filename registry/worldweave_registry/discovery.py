@@ -179,11 +179,15 @@ def _a(value: object) -> str:
 
 def _named_by(plugin: str, description: D) -> D:
     """Note in every import path which plugin names it, for `Lazy.load` to tell."""
-    changes: dict[str, Any] = {
-        field.name: attrs.evolve(value, plugin=plugin)
-        for field in attrs.fields(type(description))
-        if isinstance(value := getattr(description, field.name), Lazy)
-    }
+    changes: dict[str, Any] = {}
+    for field in attrs.fields(type(description)):
+        value = getattr(description, field.name)
+        if isinstance(value, Lazy):
+            changes[field.name] = attrs.evolve(value, plugin=plugin)
+        elif field.name == "trainings":
+            changes[field.name] = {
+                name: attrs.evolve(path, plugin=plugin) for name, path in value.items()
+            }
     return attrs.evolve(description, **changes)
 
 

@@ -17,15 +17,15 @@ T = TypeVar("T")
 Validator: TypeAlias = "Callable[[Any, attrs.Attribute[Any], Any], None]"
 
 
-class Metadata(Mapping[str, str]):
+class Frozen(Mapping[str, T]):
     """A dict that cannot change, so a description can be hashed and pickled."""
 
     __slots__ = ("_items",)
 
-    def __init__(self, items: Mapping[str, str]) -> None:
+    def __init__(self, items: Mapping[str, T]) -> None:
         self._items = dict(items)
 
-    def __getitem__(self, key: str) -> str:
+    def __getitem__(self, key: str) -> T:
         return self._items[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -46,7 +46,7 @@ class Metadata(Mapping[str, str]):
 
 
 def as_metadata(value: Mapping[str, str]) -> Mapping[str, str]:
-    return Metadata(value) if isinstance(value, Mapping) else value
+    return Frozen(value) if isinstance(value, Mapping) else value
 
 
 def as_tuple(value: Iterable[T]) -> tuple[T, ...]:
@@ -125,6 +125,13 @@ def _is_text_to_text(value: Any) -> bool:
     )
 
 
+def _are_training_names(value: Any) -> bool:
+    is_name = _matches(r"[a-z][a-z0-9_]*")
+    return isinstance(value, Mapping) and all(
+        is_name(name) and name != "base" for name in value
+    )
+
+
 def each_is(kind: type) -> Validator:
     """Return a validator for a tuple whose items are all of *kind*."""
     return check(
@@ -169,3 +176,8 @@ share = check(
 )
 sizes = check(_are_sizes, "a list of (height, width) in pixels, such as [(704, 1280)]")
 text_to_text = check(_is_text_to_text, "a mapping from text to text")
+training_names = check(
+    _are_training_names,
+    "a mapping whose names are lower-case letters, digits and _, a letter first, "
+    "and not 'base'",
+)

@@ -76,6 +76,13 @@ def optional_lazy(value: str | Lazy | None) -> Lazy | None:
     return None if value is None else lazy(value)
 
 
+def lazies(value: Mapping[str, str | Lazy]) -> Mapping[str, Lazy]:
+    """Do as `lazy` for every value of a mapping."""
+    if not isinstance(value, Mapping):
+        return value
+    return fields.Frozen({name: lazy(path) for name, path in value.items()})
+
+
 def _how_to_mend(error: BaseException, module_path: str) -> str:
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return ""
@@ -102,7 +109,9 @@ class Weights:
     )
     part: str = attrs.field(
         default="branch",
-        validator=fields.one_of("branch", "dit", "autoencoder", "text_encoder"),
+        validator=fields.one_of(
+            "branch", "dit", "autoencoder", "text_encoder", "annotator"
+        ),
     )
     bytes: int | None = attrs.field(
         default=None, validator=optional(fields.positive_whole)

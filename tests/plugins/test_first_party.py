@@ -15,8 +15,9 @@ SHIPPED = [
 
 
 def test_every_first_party_plugin_is_ready():
+    names = ("cosmos", "depth", "edge", "hdmap", "lidar", "seg", "tinyworld", "vis")
     assert {plugin.name: plugin.state for plugin in CATALOG.plugins} == dict.fromkeys(
-        ("cosmos", "depth", "edge", "seg", "tinyworld", "vis"), State.READY
+        names, State.READY
     )
 
 

@@ -79,3 +79,37 @@ def test_the_message_shows_how_sizes_are_written() -> None:
         "Base 'tiny-world' has sizes (64, 96); expected a list of "
         "(height, width) in pixels, such as [(704, 1280)]"
     )
+
+
+def test_what_else_is_trained_is_named_by_paths() -> None:
+    described = base(trainings={"judge": "tiny.judge:build"})
+    assert described.trainings == {"judge": Lazy("tiny.judge:build")}
+    assert hash(described) == hash(base(trainings={"judge": "tiny.judge:build"}))
+    assert base().trainings == {}
+
+
+@pytest.mark.parametrize("name", ["base", "Judge", "", "my judge"])
+def test_a_training_has_a_name_the_command_can_tell_apart(name: str) -> None:
+    with pytest.raises(DescriptionError, match=r"has trainings .*; expected a mapping"):
+        base(trainings={name: "tiny.judge:build"})
+
+
+def test_trainings_are_import_paths() -> None:
+    with pytest.raises(DescriptionError, match="import path 'judge' is not text like"):
+        base(trainings={"judge": "judge"})
+    with pytest.raises(DescriptionError, match=r"has trainings .*; expected a mapping"):
+        base(trainings=["tiny.judge:build"])
+
+
+def test_a_base_may_bring_metrics_and_tell_the_foreground() -> None:
+    described = base(metrics="tiny.judge:metrics", foreground="tiny.judge:foreground")
+    assert described.metrics == Lazy("tiny.judge:metrics")
+    assert described.foreground == Lazy("tiny.judge:foreground")
+    assert base().metrics is None
+    assert base().foreground is None
+
+
+@pytest.mark.parametrize("field", ["metrics", "foreground"])
+def test_what_a_base_brings_is_named_by_its_path(field: str) -> None:
+    with pytest.raises(DescriptionError, match="import path 'judge' is not text like"):
+        base(**{field: "judge"})

@@ -188,7 +188,9 @@ def test_a_checksum_may_be_written_in_capitals() -> None:
     assert weights(sha256="AB" * 32) == weights(sha256="ab" * 32)
 
 
-@pytest.mark.parametrize("part", ["branch", "dit", "autoencoder", "text_encoder"])
+@pytest.mark.parametrize(
+    "part", ["branch", "dit", "autoencoder", "text_encoder", "annotator"]
+)
 def test_weights_are_of_a_known_part(part: str) -> None:
     assert weights(part=part).part == part
 

@@ -1,10 +1,11 @@
-"""worldweave demo: what control does, on a real video, in a minute."""
+"""worldweave demo: what controls and maps do, on one web page, in a minute."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -13,36 +14,47 @@ import typer
 
 def demo(
     video: Annotated[
-        Path | None, typer.Argument(help="Your own video [a shipped street drive].")
+        Path | None, typer.Argument(help="Your own video [clips the base makes].")
     ] = None,
     prompt: Annotated[
-        str | None, typer.Option(help="What to see [fits the shipped video].")
+        str | None, typer.Option(help="What to see [what the clip shows].")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
     base: Annotated[str, typer.Option(help="The base.")] = "tiny-world",
-    frames: Annotated[int, typer.Option(min=1, help="Frames to use at most.")] = 33,
+    clip: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Number of a held-out clip; may be repeated."),
+    ] = None,
+    frames: Annotated[
+        int, typer.Option(min=1, help="Frames of your video to use at most.")
+    ] = 17,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
 ) -> None:
-    """Generate a video without control, with each modality, and with all of them.
+    """Show the prompt alone, each control, all of them, and maps that share.
 
-    Writes the videos and a contact sheet, and scores how well each follows the
-    source.
+    Writes index.html, which any browser opens, and beside it every clip with its
+    manifest. Each clip is scored against its source.
     """
-    from worldweave.cli.progress import generation_bar
-    from worldweave.evaluate.demo import prepare, show, variants, what_next
+    begun = time.perf_counter()
+    from worldweave.cli.progress import bar
+    from worldweave.evaluate.demo.perform import perform, what_next
+    from worldweave.evaluate.demo.prepare import prepare
 
-    shown = prepare(base, video, prompt, out, frames=frames, seed=seed)
-    print(f"source: {shown.source}, prompt: {shown.prompt!r}")
-    made = {}
-    for title, maps in variants(shown.pipeline).items():
-        with generation_bar() as tick:
-            made[title] = shown.generate(maps, tick)
-        print(f"{title}: {made[title].save(out / f'{title}.mp4')}")
-    for line in show(shown, made):
-        print(line)
+    shown = prepare(
+        base, video, prompt, out, frames=frames, seed=seed, clips=clip or ()
+    )
     command = "worldweave"
     if shutil.which(command) is None:
-        command = os.path.relpath(Path(sys.executable).with_name(command))
+        beside = Path(sys.executable).with_name(command)
+        command = min(str(beside), os.path.relpath(beside), key=len)
+    with bar("generating") as update:
+        filmed, cost = perform(shown, update, command=command, begun=begun)
+    for each in filmed:
+        print(f"{each.subject.name}: {each.subject.prompt!r}")
+        for line in each.scores.lines():
+            print(f"  {line}")
     print("try next:")
-    for arguments in what_next(shown):
-        print(f"  {command} {arguments}")
+    for what, arguments in what_next(shown):
+        print(f"  {what}:\n    {command} {arguments}")
+    print(f"{cost}")
+    print(f"open {out / 'index.html'} in a browser")

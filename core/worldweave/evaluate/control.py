@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
 
 import attrs
 import numpy as np
 
 from worldweave.base import Clip, Frames
+from worldweave.evaluate.metrics import metric_for
 from worldweave.generate.pipeline import Pipeline
 from worldweave.io.sizes import to_frames, to_unit
 from worldweave.train.branch import control_maker
-from worldweave_registry import Modality, PluginError, WorldweaveError
-
-
-class Metric(Protocol):
-    """Compares a video with the one it should be like; both uint8 (T, H, W, 3)."""
-
-    higher_is_better: bool
-
-    def __call__(self, video: Frames, reference: Frames, /) -> float: ...
+from worldweave_registry import WorldweaveError
 
 
 @attrs.frozen(kw_only=True)
@@ -37,8 +29,8 @@ class Scores:
     wrong: tuple[float, ...]
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each row."""
-        return {name: float(np.mean(row)) for name, row in attrs.asdict(self).items()}
+        """Return the mean of each row over the clips that have a score, or NaN."""
+        return {name: _mean(row) for name, row in attrs.asdict(self).items()}
 
 
 def control_scores(
@@ -63,13 +55,13 @@ def control_scores(
             "of the next; give 2 or more"
         )
     modality = pipeline.active[name].modality
-    metric = load_metric(modality)
+    metric = metric_for(pipeline.base.description, modality)
     make = control_maker(modality)
     controls = [make(clip) for clip in clips]
     rows: dict[str, list[float]] = {"ceiling": [], "on": [], "off": [], "wrong": []}
     done = 0
     for index, clip in enumerate(clips):
-        rows["ceiling"].append(metric(_through(pipeline, clip.video), clip.video))
+        rows["ceiling"].append(metric(through_autoencoder(pipeline, clip.video), clip))
         another = controls[(index + 1) % len(controls)]
         for row, weight, control in (
             ("on", 1.0, controls[index]),
@@ -83,31 +75,20 @@ def control_scores(
                 seed=seed + 1000 * index,
                 steps=steps,
             )
-            rows[row].append(metric(made.frames, clip.video))
+            rows[row].append(metric(made.frames, clip))
             done += 1
             if progress is not None:
                 progress(done, 3 * len(clips))
     return Scores(**{row: tuple(values) for row, values in rows.items()})
 
 
-def load_metric(modality: Modality) -> Metric:
-    """Return the metric of *modality* with its default settings."""
-    if modality.metric is None:
-        raise WorldweaveError(
-            f"{modality.name!r} has no metric; its plugin must name one to be evaluated"
-        )
-    kind: Any = modality.metric.load()
-    metric: Metric = kind()
-    if not callable(metric) or not hasattr(metric, "higher_is_better"):
-        raise PluginError(
-            f"the metric of {modality.name!r} must be callable and say whether "
-            "higher_is_better; report it to the plugin's author"
-        )
-    return metric
-
-
-def _through(pipeline: Pipeline, frames: Frames) -> Frames:
+def through_autoencoder(pipeline: Pipeline, frames: Frames) -> Frames:
     """Encode and decode: the best any generation could score."""
     autoencoder = pipeline.base.autoencoder
     video = to_unit(frames).to(pipeline.base.placement.device)
     return to_frames(autoencoder.decode(autoencoder.encode(video)))
+
+
+def _mean(scores: Sequence[float]) -> float:
+    known = [score for score in scores if not np.isnan(score)]
+    return float(np.mean(known)) if known else float("nan")

@@ -8,79 +8,137 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worldweave.base import Autoencoder
 from worldweave.checkpoints import store
 from worldweave.loading import config_of, part_of
 from worldweave.model.dit import DiT
-from worldweave.train.clips import PROMPT_DROPOUT, ClipSet, drop
-from worldweave.train.loop import Trainer
+from worldweave.train.clips import (
+    MONITORED,
+    MONITORED_CLIPS,
+    PROMPT_DROPOUT,
+    ClipSet,
+    drop,
+    latent_dtype,
+)
+from worldweave.train.given import start_from
+from worldweave.train.monitors import GateNorms, X0Error
 from worldweave.train.objective import Objective
 from worldweave.train.precision import autocast
-from worldweave_registry import Base, Recipe, WorldweaveError, resolve
+from worldweave.train.task import Monitor, Setup, Task
+from worldweave_registry import Lazy, WorldweaveError, resolve
 
 WORD_DROPOUT = 0.02
+PARTS = ("dit", "text_encoder")
 
 
-def base_trainer(
-    base: Base,
-    recipe: Recipe,
-    folder: Path,
-    *,
-    clips: int,
-    seed: int,
-    compile: bool = False,
-    hook: Any = None,
-) -> Trainer:
-    """Return a trainer for a new base that learns from *clips* rendered clips.
+def base_task(setup: Setup) -> Task:
+    """Describe the training of a base from the clips it renders itself.
 
-    *compile* makes steps about 1.3 times as fast after a minute's compilation; it
-    needs a C++ compiler.
+    Raise WorldweaveError where the base makes no clips or has no recipe.
     """
+    base = setup.base
+    recipe = setup.recipe(base.recipe, f"base {base.name!r}")
     if base.clips is None:
         raise WorldweaveError(
             f"base {base.name!r} makes no training clips, so it cannot be trained here"
         )
-    config = config_of(base)
-    weights = part_of(base, "autoencoder")
-    autoencoder = base.autoencoder.load()(
-        None if weights is None else resolve(weights, hook),
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-    )
-    data = ClipSet(base.clips.load()(seed, clips), autoencoder)
-    torch.manual_seed(seed)
-    text_encoder = base.text_encoder.load()(
-        None, device=torch.device("cpu"), dtype=torch.float32
-    )
-    dit = DiT(config)
-    dit.initialize(torch.Generator().manual_seed(seed))
-    model = nn.ModuleDict({"dit": dit, "text_encoder": text_encoder})
+    model = _fresh(setup)
+    gates = GateNorms.of(model["dit"])
+    start = _started(model, setup)
+    autoencoder = _autoencoder(setup)
+    made = setup.make_clips(base.clips, setup.seed, setup.clips)
+    dtype = latent_dtype(setup.clips)
+    data = ClipSet(made, autoencoder, device=setup.device, dtype=dtype)
+    text_encoder: Any = model["text_encoder"]
+    predict = setup.compiled(model["dit"])
     objective = Objective(sigma_mean=recipe.sigma_mean, sigma_std=recipe.sigma_std)
-
-    predict = torch.compile(dit) if compile else dit
+    share = setup.share(recipe.batch_size)
 
     def loss(generator: torch.Generator) -> Tensor:
         index = data.draw(recipe.batch_size, generator)
-        prompts = drop(data.prompts(index), PROMPT_DROPOUT, generator)
-        with autocast():
+        prompts = drop(data.prompts_of(index), PROMPT_DROPOUT, generator)
+        with autocast(setup.device):
+            # The whole batch, small as words are: dropped words are drawn inside.
             text = text_encoder.encode(
                 prompts, word_dropout=WORD_DROPOUT, generator=generator
             )
             return objective.loss(
-                predict, data.latents[index], text, base.fps, generator
+                predict, data.latents(index), text[share], base.fps, generator, share
             )
 
-    what = f"base {base.name} from {len(data)} clips"
-    return Trainer(model, loss, recipe, folder, seed, what=what)
+    def save(folder: Path) -> list[Path]:
+        return [_write(model[part], part, base.name, folder) for part in PARTS]
+
+    return Task(
+        what=f"base {base.name} from {len(data)} clips",
+        model=model,
+        loss=loss,
+        recipe=recipe,
+        save=save,
+        monitors=_monitors(setup, base.clips, model, autoencoder, gates),
+        started_from=start,
+    )
 
 
-def save_base(trainer: Trainer, base: Base, folder: Path) -> list[Path]:
-    """Write dit.safetensors and text_encoder.safetensors (bfloat16) to *folder*."""
-    trainer.load_average()
-    written = []
-    for part in ("dit", "text_encoder"):
-        module = trainer.model.get_submodule(part)
-        tensors = {k: v.to(torch.bfloat16) for k, v in module.state_dict().items()}
-        path = folder / f"{part}.safetensors"
-        store.write(path, tensors, {"kind": part, "base": base.name})
-        written.append(path)
-    return written
+def _fresh(setup: Setup) -> nn.ModuleDict:
+    """Return new weights; the same on every device, so drawn on the CPU."""
+    torch.manual_seed(setup.seed)
+    text_encoder = setup.base.text_encoder.load()(
+        None, device=torch.device("cpu"), dtype=torch.float32
+    )
+    dit = DiT(config_of(setup.base))
+    dit.initialize(torch.Generator().manual_seed(setup.seed))
+    return nn.ModuleDict({"dit": dit, "text_encoder": text_encoder}).to(setup.device)
+
+
+def _started(model: nn.ModuleDict, setup: Setup) -> str:
+    if setup.init is None:
+        return ""
+    if not setup.init.is_dir():
+        raise WorldweaveError(
+            f"cannot start base {setup.base.name!r} from {setup.init}: there is no "
+            f"such folder; give one that holds "
+            f"{' and '.join(f'{part}.safetensors' for part in PARTS)}"
+        )
+    told = [start_from(model[p], setup.init, p, setup.device) for p in PARTS]
+    return ", ".join(told)
+
+
+def _autoencoder(setup: Setup) -> Autoencoder:
+    weights = part_of(setup.base, "autoencoder")
+    made: Autoencoder = setup.base.autoencoder.load()(
+        None if weights is None else resolve(weights, setup.catalog.hook),
+        device=setup.device,
+        dtype=torch.float32,
+    )
+    return made
+
+
+def _monitors(
+    setup: Setup,
+    maker: Lazy,
+    model: nn.ModuleDict,
+    autoencoder: Autoencoder,
+    gates: GateNorms,
+) -> tuple[Monitor, ...]:
+    if not setup.is_monitored:
+        return ()
+    made = setup.make_clips(maker, MONITORED, MONITORED_CLIPS)
+    data = ClipSet(made, autoencoder, device=setup.device)
+    every = range(len(data))
+    text_encoder: Any = model["text_encoder"]
+    error = X0Error(
+        clean=data.latents(every),
+        text=lambda: text_encoder.encode(data.prompts),
+        fps=setup.base.fps,
+        predictions={"plain": model["dit"]},
+    )
+    return (error, gates)
+
+
+def _write(module: nn.Module, part: str, base: str, folder: Path) -> Path:
+    """Write one part of a base as bfloat16 safetensors."""
+    tensors = {k: v.to(torch.bfloat16) for k, v in module.state_dict().items()}
+    path = folder / f"{part}.safetensors"
+    store.write(path, tensors, {"kind": part, "base": base})
+    return path

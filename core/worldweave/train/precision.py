@@ -1,16 +1,19 @@
-"""Mixed precision where the processor gains from it."""
+"""Mixed precision where the machine gains from it."""
 
 from __future__ import annotations
 
 import torch
 
 
-def autocast() -> torch.autocast:
-    """Compute in bfloat16 on processors with bfloat16 units, else in float32.
+def autocast(device: torch.device | str = "cpu") -> torch.autocast:
+    """Compute in bfloat16 on GPUs and on processors with bfloat16 units.
 
-    Elsewhere bfloat16 is emulated and slower than float32.
+    On other processors bfloat16 is emulated and slower than float32.
     """
-    return torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16())
+    kind = torch.device(device).type
+    return torch.autocast(
+        kind, torch.bfloat16, enabled=kind != "cpu" or has_fast_bf16()
+    )
 
 
 def has_fast_bf16() -> bool:

@@ -4,35 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 import torch
 
 from worldweave.base import HELD_OUT
-from worldweave.loading import Placement, load_base
-from worldweave.train.base import base_trainer, save_base
-from worldweave.train.branch import branch_trainer, save_branch
+from worldweave.train.base import base_task
+from worldweave.train.branch import branch_task
+from worldweave.train.canary import Canary
 from worldweave.train.loop import Trainer
+from worldweave.train.parallel import ALONE, Processes
+from worldweave.train.task import Setup, Task, nothing_said
+from worldweave.train.watch import Watch
 from worldweave_registry import (
-    Base,
     Catalog,
-    Lazy,
-    Modality,
-    Recipe,
+    UnknownModalityError,
     WorldweaveError,
     discover,
 )
+
+#: Steps between two looks at the model.
+MONITOR_EVERY = 250
 
 
 @attrs.frozen(kw_only=True)
 class Session:
     """A trainer ready to run and what to do with its result."""
 
+    task: Task
     trainer: Trainer
     folder: Path
     resumed: str | None
-    save: Callable[[], list[Path]]
+    device: torch.device
 
     @classmethod
     def open(
@@ -46,11 +49,20 @@ class Session:
         learning_rate: float | None = None,
         clips: int = 2000,
         seed: int = 0,
+        init: Path | None = None,
+        device: torch.device | None = None,
         compile: bool = False,
+        monitor_every: int = MONITOR_EVERY,
+        alarm_after: int | None = None,
         catalog: Catalog | None = None,
+        processes: Processes = ALONE,
+        say: Callable[[str], None] = nothing_said,
     ) -> Session:
-        """Prepare the training of modality *name* (or "base") against *base*.
+        """Prepare the training *name* for *base*: "base", a modality, or one of the
+        base's own trainings.
 
+        *monitor_every* 0: no monitors. The canary's alarm is raised from step
+        *alarm_after* on; None: 10 times the recipe's warm-up, at least 500.
         Raise WorldweaveError where the name, the recipe or the clips are missing,
         or a saved state in *folder* belongs to another training.
         """
@@ -60,97 +72,118 @@ class Session:
                 f"(from {HELD_OUT}); choose a smaller seed or fewer clips"
             )
         catalog = discover() if catalog is None else catalog
-        description = catalog.find_base(base)
         changes = {
             "steps": steps,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
         }
-        given = {key: value for key, value in changes.items() if value is not None}
-        if name == "base":
-            recipe = _recipe(description.recipe, f"base {base!r}", given)
-            trainer = base_trainer(
-                description,
-                recipe,
-                folder,
-                clips=clips,
-                seed=seed,
-                compile=compile,
-                hook=catalog.hook,
-            )
-            return cls(
-                trainer=trainer,
-                folder=folder,
-                resumed=trainer.resume(),
-                save=lambda: save_base(trainer, description, folder),
-            )
-        modality = catalog.find(name)
-        recipe = _recipe(modality.recipe, f"modality {name!r}", given)
-        trainer = _branch_trainer(
-            modality, description, recipe, folder, clips, seed, compile, catalog
+        setup = Setup(
+            base=catalog.find_base(base),
+            catalog=catalog,
+            overrides={k: v for k, v in changes.items() if v is not None},
+            clips=clips,
+            seed=seed,
+            device=torch.device("cpu") if device is None else device,
+            compile=compile,
+            init=init,
+            is_monitored=monitor_every > 0 and processes.is_first,
+            processes=processes,
+            say=say,
         )
+        task = build(name, setup)
+        watch = Watch(
+            folder,
+            task.monitors,
+            Canary(after=_alarm_after(task) if alarm_after is None else alarm_after),
+            every=monitor_every,
+            title=task.what,
+            say=say,
+        )
+        trainer = Trainer(task, folder, seed, processes=processes, watch=watch)
         return cls(
+            task=task,
             trainer=trainer,
             folder=folder,
             resumed=trainer.resume(),
-            save=lambda: [save_branch(trainer, modality, base, folder)],
+            device=setup.device,
         )
 
     def opening(self) -> str:
-        """Return one line on what is trained and from where."""
+        """Return one line on what is trained, where, and from which step on."""
         count = sum(p.numel() for p in self.trainer.named.values())
         steps = self.trainer.recipe.steps
         start = self.resumed or "from the start"
-        return f"{count:,} trainable parameters, {steps} steps, {start}"
+        if self.task.started_from:
+            start += f" ({self.task.started_from})"
+        where = self.device.type
+        if self.trainer.processes.count > 1:
+            where = f"{self.trainer.processes.count} processes, {where}"
+        return f"{count:,} trainable parameters, {steps} steps on {where}, {start}"
 
-    def finish(self) -> list[str]:
-        """Write the result if all steps are done; return what happened, in lines."""
+    def finish(self, reason: str = "") -> list[str]:
+        """Write the result if all steps are done; return what happened, in lines.
+
+        *reason* is why the trainer stopped earlier, if it did. Raise
+        WorldweaveError where the result cannot be written; the state remains.
+        """
         if self.trainer.step < self.trainer.recipe.steps:
+            why = f" ({reason})" if reason else ""
             return [
-                f"stopped at step {self.trainer.step} of {self.trainer.recipe.steps}; "
+                f"stopped at step {self.trainer.step} of "
+                f"{self.trainer.recipe.steps}{why}; "
                 "the same command goes on from here"
             ]
-        return [f"{path}: trained weights" for path in self.save()]
+        self.trainer.load_average()
+        try:
+            return [f"{path}: trained weights" for path in self.save()]
+        except WorldweaveError as error:
+            raise WorldweaveError(
+                f"{error}; the trained state is kept, and the same command writes "
+                "the result once there is room"
+            ) from error
+
+    def save(self) -> list[Path]:
+        """Write the result, from the weights the model has now; return the files."""
+        self.trainer.model.eval()
+        return self.task.save(self.folder)
 
 
-def _recipe(lazy: Lazy | None, what: str, given: dict[str, Any]) -> Recipe:
-    if lazy is None:
+def build(name: str, setup: Setup) -> Task:
+    """Find what *name* is and describe its training.
+
+    Raise UnknownModalityError where it is nothing that can be trained.
+    """
+    trainings = setup.base.trainings
+    if name == "base":
+        return base_task(setup)
+    if name in trainings:
+        return _own_task(name, setup)
+    try:
+        modality = setup.catalog.find(name)
+    except UnknownModalityError as error:
+        if not trainings:
+            raise
+        raise UnknownModalityError(
+            f"{error}; base {setup.base.name!r} itself also trains: "
+            f"base, {', '.join(sorted(trainings))}"
+        ) from error
+    return branch_task(setup, modality)
+
+
+def _own_task(name: str, setup: Setup) -> Task:
+    lazy = setup.base.trainings[name]
+    task = lazy.load()(setup)
+    if not isinstance(task, Task):
         raise WorldweaveError(
-            f"{what} has no training recipe; its plugin must name one to be trained"
+            f"{lazy.path} made a {type(task).__name__}; it must return a "
+            "worldweave.train.task.Task; report it to the plugin's author"
         )
-    recipe = lazy.load()
-    if not isinstance(recipe, Recipe):
-        raise WorldweaveError(f"{lazy.path} is {recipe!r}; it must be a Recipe")
-    return attrs.evolve(recipe, **given)
-
-
-def _branch_trainer(
-    modality: Modality,
-    base: Base,
-    recipe: Recipe,
-    folder: Path,
-    clips: int,
-    seed: int,
-    compile: bool,
-    catalog: Catalog,
-) -> Trainer:
-    maker = recipe.dataset or base.clips
-    if maker is None:
+    if setup.init is not None and not task.started_from:
         raise WorldweaveError(
-            f"neither the recipe of {modality.name!r} nor base {base.name!r} makes "
-            "training clips; name a dataset in the recipe"
+            f"{name!r} cannot start from given weights; leave out --init"
         )
-    loaded = load_base(
-        base,
-        Placement(device=torch.device("cpu"), dtype=torch.float32),
-        hook=catalog.hook,
-    )
-    return branch_trainer(
-        modality,
-        loaded,
-        recipe,
-        folder,
-        maker.load()(seed, clips),
-        seed=seed,
-        compile=compile,
-    )
+    return task
+
+
+def _alarm_after(task: Task) -> int:
+    return max(500, 10 * task.recipe.warmup)

@@ -5,8 +5,9 @@ import worldweave
 PLACE = "package:worldweave_plugins.tinyworld/weights"
 SHA256 = {
     "dit": "b26ae7f24aea47be8d575b65962a2207bd2f14cb4b70a1e07690c22a2cb874e1",
-    "autoencoder": "5bb1d270bd1ed165c3e732e33078ba6f6882a30d5a4f9fa4d54512c16e7a045f",
+    "autoencoder": "fb2b271160c9698811af40e876fbd16bc7a96046e2dd5a91894dd23ea61b9b2f",
     "text_encoder": "d7499543a96f4ec9721553c0366c9b97589911da42e7151f863e4185bd80f371",
+    "annotator": "e0aa5acdc7f29b2c090c867edccf6c704414cf0d8e942a8337270fac34ecca96",
 }
 WEIGHTS = [
     worldweave.Weights(
@@ -38,10 +39,18 @@ def worldweave_bases() -> list[worldweave.Base]:
             check_prompt="worldweave_plugins.tinyworld.check:prompt_problems",
             recipe="worldweave_plugins.tinyworld.recipe:RECIPE",
             clips="worldweave_plugins.tinyworld.clips:clips",
+            trainings={
+                "annotator": "worldweave_plugins.tinyworld.annotator_training:build",
+                "decoder": "worldweave_plugins.tinyworld.decoder:build",
+            },
+            metrics="worldweave_plugins.tinyworld.judge:metrics",
+            foreground="worldweave_plugins.tinyworld.judge:foreground",
             weights=WEIGHTS,
             metadata={
                 "example": "package:worldweave_plugins.tinyworld/example.mp4",
                 "example_prompt": "two red cars on a street by day",
+                "demo_clips": "24 28",
+                "demo_maps": "edge vis",
             },
         )
     ]

@@ -1,4 +1,4 @@
-"""Compress video with a causal Haar transform and a fixed PCA basis."""
+"""Compress video with a causal Haar transform, a fixed basis, a learned decoder."""
 
 # B batch, C channel, T frames, H W pixels; t h w positions in the latent
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from worldweave.checkpoints import store
 from worldweave.io.sizes import to_unit
 from worldweave_plugins.tinyworld.clips import clips
+from worldweave_plugins.tinyworld.restorer import Restorer
 
 STRIDE: Final = 4
 COEFFICIENTS: Final = 3 * STRIDE**3
@@ -28,8 +29,9 @@ class HaarPCA(nn.Module):
     Causal: the first frame is repeated to fill the first block, every later
     block holds 4 new frames. The basis is fitted once and never trained.
     Components are divided by the root of their standard deviation: fully
-    whitened, invisible detail would weigh as much as the layout. Computes in
-    fp32, returns the dtype it was given.
+    whitened, invisible detail would weigh as much as the layout. What is decoded
+    goes through a learned restorer, which a fresh fit leaves without effect.
+    Computes in fp32, returns the dtype it was given.
     """
 
     time_stride = STRIDE
@@ -50,6 +52,7 @@ class HaarPCA(nn.Module):
         hint_scale = torch.ones(COEFFICIENTS)
         hint_scale[:: STRIDE**3] = STRIDE**-1.5
         self.register_buffer("hint_scale", hint_scale, persistent=False)
+        self.restorer = Restorer().requires_grad_(False)
 
     @classmethod
     def fit(cls, videos: Iterable[Tensor], *, channels: int = CHANNELS) -> HaarPCA:
@@ -86,9 +89,13 @@ class HaarPCA(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Decode (B, C, t, h, w) to (B, 3, 4 t - 3, 4 h, 4 w), not clamped."""
-        components = latent.float().movedim(1, -1) / self.scale
-        video = self._synthesise(components @ self.basis + self.mean)
+        video: Tensor = self.restorer(self.synthesise(latent))
         return video.to(latent.dtype)
+
+    def synthesise(self, latent: Tensor) -> Tensor:
+        """Decode as far as the transform goes: fp32, before any restoring."""
+        components = latent.float().movedim(1, -1) / self.scale
+        return self._synthesise(components @ self.basis + self.mean)
 
     def encode_hint(self, control: Tensor) -> Tensor:
         """Rearrange a control into all its coefficients, (B, 192, t, h, w).

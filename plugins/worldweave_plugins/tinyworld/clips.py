@@ -7,29 +7,74 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from worldweave.base import Clip
 from worldweave.io import video
-from worldweave_plugins.tinyworld.labels import colour_classes
-from worldweave_plugins.tinyworld.render import render, render_rgb
-from worldweave_plugins.tinyworld.scene import FPS, sample
+from worldweave_plugins.tinyworld.labels import class_index, colour_classes
+from worldweave_plugins.tinyworld.render import (
+    AT_ONCE,
+    Rendering,
+    render_batch,
+    render_rgb,
+)
+from worldweave_plugins.tinyworld.sampling import sample
+from worldweave_plugins.tinyworld.scene import FPS, Scene
+from worldweave_plugins.tinyworld.sensors import (
+    LidarSweep,
+    hdmap_control,
+    lidar_batch,
+    lidar_control,
+    lidar_truth,
+)
 
-EXAMPLE_SEED: Final = 1_000_026  # two green cars by day
+EXAMPLE_SEED: Final = 1_001_062  # two green cars by day
 EXAMPLE_SIZE: Final = (192, 288)
 EXAMPLE_FRAMES: Final = 33
 
 
-def clips(seed: int, count: int) -> Iterator[Clip]:
-    """Make ``count`` clips of 9 frames, 64 x 96, from seeds ``seed`` onwards."""
-    for number in range(seed, seed + count):
-        scene = sample(number)
-        clip = render(scene)
-        controls = {
-            "depth": inverse_depth(clip.depth),
-            "seg": colour_classes(clip.classes),
-        }
-        yield Clip(video=clip.rgb, prompt=scene.prompt, controls=controls)
+def clips(
+    seed: int, count: int, *, device: torch.device | str = "cpu"
+) -> Iterator[Clip]:
+    """Make ``count`` clips of 9 frames, 64 x 96, from seeds ``seed`` onwards.
+
+    Clip n shows the scene of its seed, however many are made. Its controls are
+    "depth", "seg", "hdmap" and "lidar"; its ``truth``:
+
+    * "depth" float32 (F, H, W), metres, infinite in the sky;
+    * "classes" uint8 (F, H, W), an index into ``CLASSES``;
+    * "instances" uint8 (F, H, W), 0 where nothing is counted;
+    * "lanes" bool (F, H, W), true on painted lines;
+    * "lidar" float32 (F, N, 3): u and v in pixels and depth in metres of each
+      return that the camera sees, NaN where there is none.
+    """
+    for first in range(seed, seed + count, AT_ONCE):
+        numbers = range(first, min(first + AT_ONCE, seed + count))
+        scenes = [sample(number) for number in numbers]
+        renderings = render_batch(scenes, device=device)
+        sweeps = lidar_batch(scenes, device=device)
+        yield from map(_clip, scenes, renderings, sweeps)
+
+
+def _clip(scene: Scene, rendering: Rendering, sweep: LidarSweep) -> Clip:
+    return Clip(
+        video=rendering.rgb,
+        prompt=scene.prompt,
+        controls={
+            "depth": inverse_depth(rendering.depth),
+            "seg": colour_classes(rendering.classes),
+            "hdmap": hdmap_control(scene, rendering),
+            "lidar": lidar_control(rendering, sweep),
+        },
+        truth={
+            "depth": rendering.depth,
+            "classes": rendering.classes,
+            "instances": rendering.instances,
+            "lanes": rendering.classes == class_index("line"),
+            "lidar": lidar_truth(rendering, sweep),
+        },
+    )
 
 
 def inverse_depth(depth: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,10 +1,11 @@
-"""Collect the polygons and rounded bars that make up a scene."""
+"""Collect the solids that make up a scene: what the rays of a sensor can meet."""
 
-# F frames, V vertices, P polygons
+# F frames, S polyhedra, C capsules, D shadows
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -16,90 +17,104 @@ from worldweave_plugins.tinyworld.labels import class_index
 Floats = NDArray[np.float64]
 Colour = tuple[float, float, float]
 
-# Layers are painted in this order; only buildings and movables are sorted.
-FLAT, BUILDINGS, SHADOWS, MOVABLES = range(4)
-
-# Corner i of a box lies at +x if bit 0 is set, +y if bit 1, +z if bit 2. The
-# bottom is left out: the viewer is always above it. Normals point outwards.
-BOX_FACES: Final = {
-    "near": (0, 2, 3, 1),
-    "far": (4, 5, 7, 6),
-    "left": (0, 4, 6, 2),
-    "right": (1, 3, 7, 5),
-    "top": (2, 6, 7, 3),
-}
-CORNERS: Final = np.array(
-    [[1 if i >> bit & 1 else -1 for bit in range(3)] for i in range(8)], dtype=float
-)
+PLANES: Final = 6
+"""Half-spaces of a polyhedron, and numbers it owns; a capsule owns two."""
+STRIPES: Final = PLANES - 1
+"""Borders |x| between the six stripes of a floor."""
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True)
 class Coat:
-    """What a polygon looks like, what it is, and when it is painted.
+    """What a surface looks like and what it is.
 
-    ``colour`` 0..255 by daylight, which ``glows`` keeps at night; ``anchor``
-    (F, 3) is the point a polygon is sorted by within its layer.
+    ``colour`` 0..255 by daylight, which ``glows`` keeps at night; ``instance``
+    is 0 for what is not counted.
     """
 
     colour: Colour
     kind: str
-    layer: int = MOVABLES
     instance: int = 0
-    anchor: Floats | None = None
-    hides_back: bool = False
     glows: bool = False
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Solids:
-    """Polygons of a scene, in world metres, at every frame.
+    """What a scene is made of, in world metres, at every frame.
 
-    ``points`` (F, V, 3); polygon p owns ``points[:, starts[p]:starts[p + 1]]``.
-    Where ``radii[p]`` is positive its two points are the ends of a rounded bar.
-    The other fields are those of ``Coat``, one row a polygon.
+    Polyhedron s is where ``normals @ (point - centre) <= offsets`` for its six
+    planes; its faces are numbered 6 s to 6 s + 5. Polyhedron 0 is the floor,
+    whose six numbers are stripes along z: ``stripes`` (F, 5) are the borders
+    |x| between them; the first is dashed. ``reaches`` (F, S, 3) is how far a
+    polyhedron extends from its centre, infinite where it never ends. Capsule c
+    holds all points within ``radii`` of the line from ``starts`` to ``ends``;
+    its body is numbered 6 S + 2 c, its highlight one more.
+
+    Shadow d darkens the surfaces below ``receivers`` (F,) that lie in a
+    rectangle, or where ``is_round`` an ellipse, in x and z.
     """
 
-    points: Floats
-    starts: NDArray[np.int64]
-    radii: Floats
-    colours: Floats  # (P, 3)
-    glows: NDArray[np.bool_]
-    hides_back: NDArray[np.bool_]
+    normals: Floats  # (F, S, 6, 3), unit length; 0 where a plane is not used
+    offsets: Floats  # (F, S, 6)
+    centres: Floats  # (F, S, 3)
+    reaches: Floats  # (F, S, 3)
+    starts: Floats  # (F, C, 3)
+    ends: Floats  # (F, C, 3)
+    radii: Floats  # (F, C)
+    spots: Floats  # (F, D, 2): x and z of the middle
+    spreads: Floats  # (F, D, 2): half sizes
+    is_round: NDArray[np.bool_]  # (F, D)
+    stripes: Floats  # (F, 5)
+    receivers: NDArray[np.int64]  # (F,)
+
+    @property
+    def numbers(self) -> int:
+        """Return how many numbers all faces, bodies and highlights have."""
+        return PLANES * int(self.normals.shape[1]) + 2 * int(self.radii.shape[1])
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Coats:
+    """The coat of each number, (N, ...), and what is left of it in shadow."""
+
+    colours: Floats  # (N, 3)
     classes: NDArray[np.uint8]
     instances: NDArray[np.uint8]
-    layers: NDArray[np.int64]
-    anchors: Floats  # (F, P, 3)
+    glows: NDArray[np.bool_]
+    shadow: float
 
 
 class Draft:
-    """Collects polygons at the times it is made for, seconds (F,)."""
+    """Collects solids at the times it is made for, seconds (F,)."""
 
     def __init__(self, times: Floats) -> None:
         self.times = times
-        self._points: list[Floats] = []
-        self._coats: list[Coat] = []
-        self._radii: list[float] = []
+        self._planes: list[tuple[Floats, Floats, Floats, Floats]] = []
+        self._capsules: list[tuple[Floats, Floats, float]] = []
+        self._shadows: list[tuple[Floats, tuple[float, float], bool]] = []
+        self._face_coats: list[Coat] = []
+        self._capsule_coats: list[Coat] = []
 
-    def add(self, points: Floats, coat: Coat, *, radius: float = 0.0) -> None:
-        """Add one polygon, points (F, n, 3); with a radius, a bar of two points."""
-        self._points.append(points)
-        self._coats.append(coat)
-        self._radii.append(radius)
+    def add_floor(self, height: float, coats: Sequence[Coat]) -> None:
+        """Add the floor, first of all: six coats, from the middle outwards."""
+        self._add_half_space((0.0, 1.0, 0.0), height, coats)
 
-    def add_bar(self, start: Floats, end: Floats, radius: float, coat: Coat) -> None:
+    def add_wall(self, z: float, coat: Coat) -> None:
+        """Add a wall across the view that fills everything beyond z."""
+        self._add_half_space((0.0, 0.0, -1.0), -z, [coat] * PLANES)
+
+    def add_capsule(
+        self, start: Floats, end: Floats, radius: float, coat: Coat
+    ) -> None:
         """Add a rounded bar from start to end (F, 3), or a ball where they meet.
 
         A highlight makes it look round.
         """
-        coat = attrs.evolve(coat, anchor=(start + end) / 2)
         shine = tuple(0.62 * channel + 0.38 * 255 for channel in coat.colour)
-        toward_light = radius * np.array([-0.3, 0.38, 0.0])
-        for offset, size, colour in (
-            (np.zeros(3), radius, shade(coat.colour, 0.86)),
-            (toward_light, 0.36 * radius, (shine[0], shine[1], shine[2])),
-        ):
-            ends = np.stack([start + offset, end + offset], axis=1)
-            self.add(ends, attrs.evolve(coat, colour=colour), radius=size)
+        self._capsules.append((start, end, radius))
+        self._capsule_coats += [
+            attrs.evolve(coat, colour=shade(coat.colour, 0.86)),
+            attrs.evolve(coat, colour=(shine[0], shine[1], shine[2])),
+        ]
 
     def add_box(
         self,
@@ -113,39 +128,64 @@ class Draft:
     ) -> None:
         """Add a box by its centre (F, 3) and half sizes.
 
-        ``taper`` narrows its top, ``top`` gives that another colour.
+        ``taper`` narrows its top, ``top`` gives that another colour. Its first
+        face is the top.
         """
-        corners = CORNERS * half
-        corners[CORNERS[:, 1] > 0] *= (taper, 1.0, taper)
-        cosine, sine = math.cos(yaw), math.sin(yaw)
-        turn = np.array([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]])
-        corners = corners @ turn.T
-        anchor = centre if coat.anchor is None else coat.anchor
-        coat = attrs.evolve(coat, anchor=anchor, hides_back=True)
-        for name, indices in BOX_FACES.items():
-            face = corners[list(indices)]
-            colour = coat.colour if top is None or name != "top" else top
-            colour = shade(colour, _light_on(face))
-            self.add(centre[:, None] + face, attrs.evolve(coat, colour=colour))
+        normals, offsets = _box_planes(half, taper)
+        turn = turn_about_y(yaw)
+        normals = normals @ turn.T
+        self._planes.append((normals, offsets, centre, np.abs(turn) @ half))
+        for number, normal in enumerate(normals):
+            colour = coat.colour if top is None or number > 0 else top
+            light = 1.0 if coat.glows else light_on(normal)
+            self._face_coats.append(attrs.evolve(coat, colour=shade(colour, light)))
 
-    def finish(self) -> Solids:
+    def add_shadow(
+        self, middle: Floats, half: tuple[float, float], *, is_round: bool
+    ) -> None:
+        """Darken what lies under middle (F, 3), half sizes along x and z."""
+        self._shadows.append((middle[:, [0, 2]], half, is_round))
+
+    def finish(
+        self, *, stripes: Sequence[float], receivers: int, shadow: float
+    ) -> tuple[Solids, Coats]:
         """Join what was added."""
-        frames, coats = len(self.times), self._coats
-        lengths = [points.shape[1] for points in self._points]
-        nowhere = np.zeros((frames, 3))
-        anchors = [nowhere if c.anchor is None else c.anchor for c in coats]
-        return Solids(
-            points=np.concatenate(self._points, axis=1),
-            starts=np.concatenate([[0], np.cumsum(lengths)]),
-            radii=np.array(self._radii),
-            colours=np.array([coat.colour for coat in coats], dtype=float),
-            glows=np.array([coat.glows for coat in coats]),
-            hides_back=np.array([coat.hides_back for coat in coats]),
+        frames = len(self.times)
+        planes, capsules, shadows = self._planes, self._capsules, self._shadows
+        nothing = np.zeros((frames, 0, 3))
+        solids = Solids(
+            normals=_repeat([plane[0] for plane in planes], frames),
+            offsets=_repeat([plane[1] for plane in planes], frames),
+            centres=np.stack([plane[2] for plane in planes], axis=1),
+            reaches=_repeat([plane[3] for plane in planes], frames),
+            starts=np.stack([bar[0] for bar in capsules], 1) if capsules else nothing,
+            ends=np.stack([bar[1] for bar in capsules], 1) if capsules else nothing,
+            radii=_repeat([bar[2] for bar in capsules], frames),
+            spots=np.stack([s[0] for s in shadows], axis=1)
+            if shadows
+            else nothing[..., :2],
+            spreads=_repeat([s[1] for s in shadows], frames).reshape(frames, -1, 2),
+            is_round=_repeat([s[2] for s in shadows], frames).astype(bool),
+            stripes=_repeat(stripes, frames),
+            receivers=np.full(frames, receivers),
+        )
+        coats = self._face_coats + self._capsule_coats
+        return solids, Coats(
+            colours=np.array([coat.colour for coat in coats]),
             classes=np.array([class_index(c.kind) for c in coats], dtype=np.uint8),
             instances=np.array([coat.instance for coat in coats], dtype=np.uint8),
-            layers=np.array([coat.layer for coat in coats]),
-            anchors=np.stack(anchors, axis=1),
+            glows=np.array([coat.glows for coat in coats]),
+            shadow=shadow,
         )
+
+    def _add_half_space(
+        self, normal: Colour, offset: float, coats: Sequence[Coat]
+    ) -> None:
+        normals, offsets = np.zeros((PLANES, 3)), np.ones(PLANES)
+        normals[0], offsets[0] = normal, offset
+        centre = np.zeros((len(self.times), 3))
+        self._planes.append((normals, offsets, centre, np.full(3, math.inf)))
+        self._face_coats += coats
 
 
 def shade(colour: Colour, light: float) -> Colour:
@@ -154,33 +194,16 @@ def shade(colour: Colour, light: float) -> Colour:
     return red, green, blue
 
 
-def flat(left: float, right: float, near: Floats, far: Floats, height: float) -> Floats:
-    """Return a level rectangle (F, 4, 3)."""
-    points = np.empty((len(near), 4, 3))
-    points[..., 0] = (left, right, right, left)
-    points[..., 1] = height
-    points[..., 2] = np.stack([near, near, far, far], axis=-1)
-    return points
+def light_on(normal: Floats) -> float:
+    """Return the light on a face: from above, the left and the viewer, 0.5..1."""
+    x, y, z = normal
+    return float(min(1.0, max(0.5, 0.68 + 0.32 * y - 0.08 * x - 0.15 * z)))
 
 
-def upright(
-    x: float, y: float, z: Floats, half_width: float, half_height: float
-) -> Floats:
-    """Return a rectangle that faces the viewer, by its centre, (F, 4, 3)."""
-    points = np.empty((len(z), 4, 3))
-    points[..., 0] = x + half_width * np.array([-1.0, -1.0, 1.0, 1.0])
-    points[..., 1] = y + half_height * np.array([-1.0, 1.0, 1.0, -1.0])
-    points[..., 2] = z[:, None]
-    return points
-
-
-def disc(x: Floats, z: Floats, radius: float) -> Floats:
-    """Return a level disc at height 0, as twelve corners (F, 12, 3)."""
-    angles = np.arange(12) * (math.pi / 6)
-    points = np.zeros((len(z), 12, 3))
-    points[..., 0] = x[:, None] + radius * np.cos(angles)
-    points[..., 2] = z[:, None] + radius * np.sin(angles)
-    return points
+def turn_about_y(yaw: float) -> Floats:
+    """Return the rotation (3, 3) that turns +x towards -z by yaw radians."""
+    cosine, sine = math.cos(yaw), math.sin(yaw)
+    return np.array([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]])
 
 
 def along(x: float, y: float, z: Floats) -> Floats:
@@ -188,8 +211,38 @@ def along(x: float, y: float, z: Floats) -> Floats:
     return np.stack([np.full(len(z), x), np.full(len(z), y), z], axis=-1)
 
 
-def _light_on(face: Floats) -> float:
-    """Light a face (4, 3): it comes from above, the left and the viewer."""
-    normal = np.cross(face[1] - face[0], face[2] - face[0])
-    x, y, z = normal / np.linalg.norm(normal)
-    return float(np.clip(0.68 + 0.32 * y - 0.08 * x - 0.15 * z, 0.5, 1.0))
+def _box_planes(
+    half: tuple[float, float, float], taper: float
+) -> tuple[Floats, Floats]:
+    """Return normals (6, 3) and offsets (6,): top, near, far, left, right, bottom."""
+    width, height, depth = half
+    up, side = width * (1.0 - taper), depth * (1.0 - taper)
+    normals = np.array(
+        [
+            (0.0, 1.0, 0.0),
+            (0.0, side, -2.0 * height),
+            (0.0, side, 2.0 * height),
+            (-2.0 * height, up, 0.0),
+            (2.0 * height, up, 0.0),
+            (0.0, -1.0, 0.0),
+        ]
+    )
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    # A point of each face: the middle of its edge at the bottom, or of the top.
+    points = np.array(
+        [
+            (0.0, height, 0.0),
+            (0.0, -height, -depth),
+            (0.0, -height, depth),
+            (-width, -height, 0.0),
+            (width, -height, 0.0),
+            (0.0, -height, 0.0),
+        ]
+    )
+    return normals, (normals * points).sum(-1)
+
+
+def _repeat(values: Sequence[object], frames: int) -> Floats:
+    """Return the values at every frame, (F, ...)."""
+    array = np.array(values, dtype=float)
+    return np.broadcast_to(array, (frames, *array.shape))

@@ -13,49 +13,62 @@ import numpy as np
 from worldweave_plugins.tinyworld.labels import OBJECT_COLOURS
 from worldweave_plugins.tinyworld.scene import Building, Car, Street
 from worldweave_plugins.tinyworld.solids import (
-    BUILDINGS,
-    FLAT,
-    SHADOWS,
     Coat,
+    Coats,
     Draft,
     Floats,
+    Solids,
     along,
-    flat,
     shade,
-    upright,
 )
 
-GRASS: Final = Coat(colour=(112, 160, 84), kind="ground", layer=FLAT)
-PAVEMENT: Final = Coat(colour=(176, 172, 164), kind="ground", layer=FLAT)
-ASPHALT: Final = Coat(colour=(84, 86, 92), kind="road", layer=FLAT)
-SHADOW: Final = Coat(colour=shade(ASPHALT.colour, 0.5), kind="road", layer=SHADOWS)
-PAINT: Final = Coat(colour=(244, 244, 236), kind="line", layer=FLAT)
+GRASS: Final = Coat(colour=(112, 160, 84), kind="ground")
+PAVEMENT: Final = Coat(colour=(176, 172, 164), kind="ground")
+ASPHALT: Final = Coat(colour=(84, 86, 92), kind="road")
+PAINT: Final = Coat(colour=(244, 244, 236), kind="line")
+SHADOW: Final = 0.5
 WALL_COLOURS: Final = {"brick": (168, 92, 70), "grey": (150, 154, 160)}
 GLASS: Final = (40, 50, 66)
 RUBBER: Final = (24, 24, 28)
 TAIL_LIGHT: Final = (255, 60, 48)
 HEAD_LIGHT: Final = (255, 246, 190)
 
-HORIZON: Final = 400.0
 DASH_PERIOD: Final = 6.0
+"""Metres from dash to dash; a dash is the first half of it."""
+DASH_HALF_WIDTH: Final = 0.16
+EDGE_INSET: Final = 0.375
+"""Metres from the rim of the road to the middle of its edge lines."""
+EDGE_HALF_WIDTH: Final = 0.125
+PAVEMENT_WIDTH: Final = 3.4
 ROW_PERIOD: Final = 96.0  # longer than a row of buildings, which then repeats
 BEHIND: Final = 16.0  # a building has passed for good
 
 
-def add_street(draft: Draft, street: Street, travelled: Floats) -> None:
-    """Add a street to the draft; the viewer has travelled (F,) metres along it."""
-    _add_ground(draft, street.half_width, travelled)
+def build_street(
+    street: Street, times: Floats, travelled: Floats
+) -> tuple[Solids, Coats]:
+    """Build a street; the viewer has travelled (F,) metres along it."""
+    draft = Draft(times)
+    draft.add_floor(0.0, (PAINT, ASPHALT, PAINT, ASPHALT, PAVEMENT, GRASS))
     for building in street.buildings:
         _add_building(draft, building, street.wall, travelled)
     for number, car in enumerate(street.cars, start=1):
-        z = travelled + car_distance(car, draft.times)
-        coat = Coat(
-            colour=OBJECT_COLOURS[street.colour],
-            kind="car",
-            instance=number,
-            anchor=along(car.x, 0.5, z),
-        )
+        z = travelled + car_distance(car, times)
+        coat = Coat(colour=OBJECT_COLOURS[street.colour], kind="car", instance=number)
         _add_car(draft, car, z, coat)
+    return draft.finish(stripes=stripes(street.half_width), receivers=6, shadow=SHADOW)
+
+
+def stripes(half_width: float) -> tuple[float, float, float, float, float]:
+    """Return the borders |x| between dashes, lane, edge line, rim, pavement, grass."""
+    edge = half_width - EDGE_INSET
+    return (
+        DASH_HALF_WIDTH,
+        edge - EDGE_HALF_WIDTH,
+        edge + EDGE_HALF_WIDTH,
+        half_width,
+        half_width + PAVEMENT_WIDTH,
+    )
 
 
 def car_distance(car: Car, times: Floats) -> Floats:
@@ -68,23 +81,6 @@ def car_distance(car: Car, times: Floats) -> Floats:
     return distance
 
 
-def _add_ground(draft: Draft, edge: float, travelled: Floats) -> None:
-    strips = (
-        (-60.0, 60.0, GRASS),
-        (-edge - 3.4, edge + 3.4, PAVEMENT),
-        (-edge, edge, ASPHALT),
-        (0.25 - edge, 0.45 - edge, PAINT),
-        (edge - 0.45, edge - 0.25, PAINT),
-    )
-    for left, right, coat in strips:
-        strip = flat(left, right, travelled - 8.0, travelled + HORIZON, 0.0)
-        draft.add(strip, coat)
-    start = np.floor(travelled / DASH_PERIOD) * DASH_PERIOD
-    for i in range(-1, 10):
-        near = start + i * DASH_PERIOD
-        draft.add(flat(-0.12, 0.12, near, near + 0.5 * DASH_PERIOD, 0.0), PAINT)
-
-
 def _add_building(
     draft: Draft, building: Building, wall: str, travelled: Floats
 ) -> None:
@@ -92,24 +88,16 @@ def _add_building(
     centre = along(building.x, building.height / 2, travelled + ahead)
     half = (building.half_width, building.height / 2, building.half_depth)
     colour = shade(WALL_COLOURS[wall], building.shade)
-    draft.add_box(centre, half, Coat(colour=colour, kind="building", layer=BUILDINGS))
+    draft.add_box(centre, half, Coat(colour=colour, kind="building"))
 
 
 def _add_car(draft: Draft, car: Car, z: Floats, coat: Coat) -> None:
-    """Add a car from the wheels up: what comes later is painted over it."""
     clearance, waist = 0.3, 0.56 * car.height
     half_width, half_length = car.width / 2, car.length / 2
-    reach = half_length + 0.15
-    left, right = car.x - half_width - 0.12, car.x + half_width + 0.12
-    draft.add(flat(left, right, z - reach, z + reach, 0.0), SHADOW)
-    _add_tyres(draft, car, z, coat)
-    middle = along(car.x, (clearance + waist) / 2, z)
-    draft.add_box(middle, (half_width, (waist - clearance) / 2, half_length), coat)
-    _add_wheels(draft, car, z, coat)
-    light = HEAD_LIGHT if car.approach else TAIL_LIGHT
-    lamp = attrs.evolve(coat, colour=light, hides_back=True, glows=True)
-    for x in (car.x - half_width + 0.26, car.x + half_width - 0.26):
-        draft.add(upright(x, 0.7 * waist, z - half_length, 0.2, 0.11), lamp)
+    shadow = (half_width + 0.12, half_length + 0.15)
+    draft.add_shadow(along(car.x, 0.0, z), shadow, is_round=False)
+    body = along(car.x, (clearance + waist) / 2, z)
+    draft.add_box(body, (half_width, (waist - clearance) / 2, half_length), coat)
     cabin = (car.height - waist) / 2
     draft.add_box(
         along(car.x, waist + cabin, z),
@@ -118,24 +106,19 @@ def _add_car(draft: Draft, car: Car, z: Floats, coat: Coat) -> None:
         taper=0.78,
         top=coat.colour,
     )
-
-
-def _add_tyres(draft: Draft, car: Car, z: Floats, coat: Coat) -> None:
-    """Add what shows of the wheels from before and behind, under the body."""
+    light = HEAD_LIGHT if car.approach else TAIL_LIGHT
+    lamp = attrs.evolve(coat, colour=light, glows=True)
     rubber = attrs.evolve(coat, colour=RUBBER)
-    for x in (car.x - car.width / 2 + 0.2, car.x + car.width / 2 - 0.2):
-        for dz in (0.31 * car.length, -0.31 * car.length):
-            draft.add_box(along(x, 0.33, z + dz), (0.2, 0.33, 0.36), rubber)
-
-
-def _add_wheels(draft: Draft, car: Car, z: Floats, coat: Coat) -> None:
-    """Add what shows of the wheels from the side, on the body."""
-    rubber = attrs.evolve(coat, colour=RUBBER, hides_back=True)
-    angles = np.arange(8) * (math.pi / 4) + math.pi / 8
     for side in (-1.0, 1.0):
-        for dz in (0.31 * car.length, -0.31 * car.length):
-            rim = np.empty((len(z), 8, 3))
-            rim[..., 0] = car.x + side * (car.width / 2 + 0.01)
-            rim[..., 1] = 0.36 + 0.36 * np.cos(side * angles)
-            rim[..., 2] = (z + dz)[:, None] + 0.36 * np.sin(side * angles)
-            draft.add(rim, rubber)
+        x = car.x + side * (half_width - 0.26)
+        place = along(x, 0.7 * waist, z - half_length)
+        draft.add_box(place, (0.2, 0.11, 0.03), lamp)
+        for axle in (-0.31 * car.length, 0.31 * car.length):
+            _add_wheel(draft, car, z + axle, side, rubber)
+
+
+def _add_wheel(draft: Draft, car: Car, z: Floats, side: float, rubber: Coat) -> None:
+    radius = 0.35
+    outer = along(car.x + side * (car.width / 2 - 0.3), radius, z)
+    inner = along(car.x + side * (car.width / 2 - 0.5), radius, z)
+    draft.add_capsule(inner, outer, radius, rubber)

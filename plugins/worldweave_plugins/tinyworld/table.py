@@ -11,43 +11,49 @@ import numpy as np
 from worldweave_plugins.tinyworld.labels import OBJECT_COLOURS
 from worldweave_plugins.tinyworld.scene import Arm, Table, Thing
 from worldweave_plugins.tinyworld.solids import (
-    FLAT,
-    SHADOWS,
     Coat,
+    Coats,
     Draft,
     Floats,
+    Solids,
     along,
-    disc,
-    flat,
     shade,
-    upright,
 )
 
 WALL: Final = (206, 196, 176)
 FLOOR: Final = (120, 112, 104)
+SHADOW: Final = 0.62
 MATERIAL_COLOURS: Final = {"wooden": (156, 116, 76), "metal": (134, 146, 160)}
 STEEL: Final = Coat(colour=(50, 52, 60), kind="arm", instance=1)
 
 FLOOR_HEIGHT: Final = -0.9
 FRONT: Final = 0.6  # the edge of the table that the picture leaves out
+THICKNESS: Final = 0.16
+FOOT: Final = 0.28  # half the width of the arm's foot
+SLIDE: Final = 0.12
+"""Metres that a thing slides to either side, at most."""
 
 
-def add_table(draft: Draft, table: Table) -> None:
-    """Add a table and all on it to the draft."""
-    here = np.zeros(len(draft.times))
-    _add_room(draft, table, here)
-    material = MATERIAL_COLOURS[table.material]
-    centre = along(0.0, -0.08, here + (table.back + FRONT) / 2)
-    half = (table.half_width, 0.08, (table.back - FRONT) / 2)
-    draft.add_box(centre, half, Coat(colour=material, kind="table", layer=FLAT))
-    shadow = Coat(colour=shade(material, 0.62), kind="table", layer=SHADOWS)
-    draft.add(disc(here + table.arm.x, here + table.arm.z, 0.42), shadow)
-    for thing in table.things:
-        spot = disc(thing_x(thing, draft.times), here + thing.z, 1.35 * thing.size)
-        draft.add(spot, shadow)
+def build_table(table: Table, times: Floats) -> tuple[Solids, Coats]:
+    """Build a table and all that stands on it."""
+    draft = Draft(times)
+    here = np.zeros(len(times))
+    floor = Coat(colour=shade(FLOOR, table.wall_shade), kind="ground")
+    draft.add_floor(FLOOR_HEIGHT, (floor,) * 6)
+    material = Coat(colour=MATERIAL_COLOURS[table.material], kind="table")
+    centre = along(0.0, -THICKNESS / 2, here + (table.back + FRONT) / 2)
+    half = (table.half_width, THICKNESS / 2, (table.back - FRONT) / 2)
+    draft.add_box(centre, half, material)
+    wall = Coat(colour=shade(WALL, table.wall_shade), kind="wall")
+    draft.add_wall(table.wall_distance, wall)
+    draft.add_shadow(
+        along(table.arm.x, 0.0, here + table.arm.z), (0.45, 0.45), is_round=True
+    )
     _add_arm(draft, table.arm)
     for number, thing in enumerate(table.things, start=2):
         _add_thing(draft, thing, table, number)
+    # The floor owns six numbers, the first face of the next box is the table's top.
+    return draft.finish(stripes=(0.0,) * 5, receivers=7, shadow=SHADOW)
 
 
 def arm_joints(arm: Arm, times: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -75,34 +81,25 @@ def arm_joints(arm: Arm, times: Floats) -> tuple[Floats, Floats, Floats, Floats]
 
 def thing_x(thing: Thing, times: Floats) -> Floats:
     """Return where a thing has slid to, metres (F,)."""
-    farthest = 0.2
-    slide: Floats = farthest * np.sin(thing.speed / farthest * times)
+    slide: Floats = SLIDE * np.sin(thing.speed / SLIDE * times)
     return thing.x + slide
-
-
-def _add_room(draft: Draft, table: Table, here: Floats) -> None:
-    light, back = table.wall_shade, here + table.wall_distance
-    floor = Coat(colour=shade(FLOOR, light), kind="ground", layer=FLAT)
-    draft.add(flat(-40.0, 40.0, here - 5.0, back, FLOOR_HEIGHT), floor)
-    wall = Coat(colour=shade(WALL, light), kind="wall", layer=FLAT)
-    draft.add(upright(0.0, FLOOR_HEIGHT + 20.0, back, 40.0, 20.0), wall)
 
 
 def _add_arm(draft: Draft, arm: Arm) -> None:
     shoulder, elbow, wrist, grip = arm_joints(arm, draft.times)
     paint = Coat(colour=OBJECT_COLOURS[arm.colour], kind="arm", instance=1)
     foot = along(arm.x, 0.14, np.full(len(draft.times), arm.z))
-    draft.add_box(foot, (0.27, 0.14, 0.27), STEEL)
-    draft.add_bar(shoulder, elbow, arm.radius, paint)
-    draft.add_bar(elbow, wrist, 0.85 * arm.radius, paint)
-    nearer = np.array([0.0, 0.0, -1.01 * arm.radius])
+    draft.add_box(foot, (FOOT, 0.14, FOOT), STEEL)
+    draft.add_capsule(shoulder, elbow, arm.radius, paint)
+    draft.add_capsule(elbow, wrist, 0.85 * arm.radius, paint)
+    nearer = np.array([0.0, 0.0, -0.55 * arm.radius])
     for joint in (elbow + nearer, shoulder + nearer):
-        draft.add_bar(joint, joint, 0.6 * arm.radius, STEEL)
+        draft.add_capsule(joint, joint, 0.75 * arm.radius, STEEL)
     across = np.cross(grip, [0.0, 0.0, 1.0])
-    draft.add_bar(wrist - 0.13 * across, wrist + 0.13 * across, 0.07, STEEL)
-    for side in (-0.15, 0.15):
+    draft.add_capsule(wrist - 0.16 * across, wrist + 0.16 * across, 0.085, STEEL)
+    for side in (-0.18, 0.18):
         knuckle = wrist + side * across
-        draft.add_bar(knuckle, knuckle + 0.24 * grip, 0.055, STEEL)
+        draft.add_capsule(knuckle, knuckle + 0.27 * grip, 0.065, STEEL)
 
 
 def _add_thing(draft: Draft, thing: Thing, table: Table, number: int) -> None:
@@ -110,7 +107,8 @@ def _add_thing(draft: Draft, thing: Thing, table: Table, number: int) -> None:
     coat = Coat(colour=OBJECT_COLOURS[table.colour], kind="object", instance=number)
     centre = along(0.0, size, np.full(len(draft.times), thing.z))
     centre[:, 0] = thing_x(thing, draft.times)
+    draft.add_shadow(centre, (1.35 * size, 1.35 * size), is_round=True)
     if table.shape == "ball":
-        draft.add_bar(centre, centre, size, coat)
+        draft.add_capsule(centre, centre, size, coat)
     else:
         draft.add_box(centre, (size, size, size), coat, yaw=thing.yaw)

@@ -75,6 +75,12 @@ COMMANDS = {
         "above 0",
     ),
     "training on held-out clips": ("train edge --seed 999999", "999999", "choose"),
+    "training from missing weights": (
+        "train edge --clips 1 --init gone.safetensors",
+        "gone.safetensors",
+        "give edge.safetensors",
+    ),
+    "training on a strange device": ("train edge --device tpu", "'tpu'", "cuda"),
     "training for no steps": ("train edge --steps 0", "--steps", "equal to 1, not '0'"),
     "evaluating an unknown modality": ("evaluate egde", "'egde'", "'edge'"),
     "evaluating without weights": ("evaluate fog", "'fog'", "worldweave train fog"),
@@ -119,7 +125,7 @@ def test_a_bad_command_is_refused(case, refused, out):
     ("command", "parts"),
     [
         ("demo gone.mp4 --out {out}", ["gone.mp4", "check the path"]),
-        ("demo in.mp4 --out in.mp4", ["in.mp4", "File exists"]),
+        ("demo in.mp4 --out in.mp4", ["in.mp4", "is a file"]),
         ("demo --base tiny", ["'tiny'", "tiny-world"]),
     ],
 )
@@ -133,12 +139,10 @@ def test_a_bad_demonstration_is_refused(command, parts, run, tmp_path):
 
 
 def test_a_training_does_not_go_on_from_another(refused, tmp_path):
-    from worldweave.checkpoints import store
+    from worldweave.train.states import States
 
-    state = tmp_path / "state.safetensors"
-    store.write(
-        state, {"x": torch.zeros(1)}, {"recipe": "{}", "seed": "0", "step": "7"}
-    )
+    states = States(tmp_path)
+    states.save(7, {"x": torch.zeros(1)}, {"recipe": "{}", "seed": "0"})
     (line,) = refused("train", "edge", "--clips", 1, "--out", tmp_path)
-    assert str(state) in line
+    assert str(states.place) in line
     assert "another --out folder" in line

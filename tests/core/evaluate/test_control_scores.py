@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from worldweave.base import Clip
-from worldweave.evaluate.control import Scores, control_scores, load_metric
+from worldweave.evaluate.control import Scores, control_scores
+from worldweave.evaluate.metrics import load_metric
 from worldweave_registry import Modality, PluginError, WorldweaveError
 
 
@@ -19,6 +20,13 @@ def modality(metric):
 def test_the_mean_of_each_row():
     scores = Scores(ceiling=(1.0,), on=(0.5, 1.0), off=(0.0, 0.5), wrong=(-1.0, 1.0))
     assert scores.means() == {"ceiling": 1.0, "on": 0.75, "off": 0.25, "wrong": 0.0}
+
+
+def test_a_clip_without_a_score_does_not_count():
+    none = float("nan")
+    scores = Scores(ceiling=(none, 1.0), on=(none,), off=(0.5,), wrong=(0.0,))
+    assert scores.means()["ceiling"] == 1.0
+    assert np.isnan(scores.means()["on"])
 
 
 def test_a_metric_comes_with_its_default_settings(tmp_path, monkeypatch):

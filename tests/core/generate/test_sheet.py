@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worldweave.generate.sheet import CAPTION, GAP, contact_sheet
+from worldweave.generate.sheet import CAPTION, GAP, TITLE, contact_sheet, titled
 
 
 def grays(length, height=64, width=96):
@@ -59,3 +59,16 @@ def test_every_column_has_its_own_caption():
     assert (left < 128).any()
     assert (right < 128).sum() > (left < 128).sum()
     assert (captions[:, 192:196] == 255).all()
+
+
+def test_what_stands_above_a_column_is_its_middle_frame_and_blank_where_there_is_none():
+    videos = {"one": grays(9), "two": grays(9)}
+    sheet = contact_sheet(videos, moments=3, above={"two": 255 - grays(9)})
+    assert moments(sheet, 2, 128, 192) == [[255, 0, 40, 80], [215, 0, 40, 80]]
+
+
+def test_a_title_stands_over_the_whole_sheet():
+    sheet = contact_sheet({"one": grays(1)})
+    whole = titled(sheet, "a street")
+    np.testing.assert_array_equal(whole[TITLE:], sheet)
+    assert (whole[:TITLE] < 128).any()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,13 @@ from worldweave.base import Clip
 from worldweave.loading import LoadedBase, Placement
 from worldweave.model.config import DiTConfig
 from worldweave.model.dit import DiT
-from worldweave.train.branch import branch_trainer
+from worldweave.train.branch import task_of
+from worldweave.train.canary import Canary
 from worldweave.train.loop import Trainer
-from worldweave_registry import Base, Modality, Recipe
+from worldweave.train.task import Setup
+from worldweave.train.watch import Watch
+from worldweave_registry import Base, Catalog, Modality, Recipe
+from worldweave_registry.calls import Hooks
 
 FRAMES, SIZE = 5, (16, 16)
 
@@ -144,20 +149,48 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture
+def setup(base: LoadedBase) -> Callable[..., Setup]:
+    """What a builder of trainings is given; changes by keyword."""
+
+    def make(**changes: Any) -> Setup:
+        nothing = Catalog(plugins=(), hook=Hooks({}))
+        given = {"base": base.description, "catalog": nothing, "clips": 6, "seed": 3}
+        return Setup(**(given | changes))
+
+    return make
+
+
+@pytest.fixture
 def trainer(
     base: LoadedBase,
     clips: list[Clip],
     modality: Callable[..., Modality],
     recipe: Recipe,
+    setup: Callable[..., Setup],
     tmp_path: Path,
 ) -> Callable[..., Trainer]:
-    """A trainer of a fresh branch, as if the program had just started."""
+    """A trainer of a fresh branch, as if the program had just started.
+
+    With *watched* it has monitors, called every so many steps.
+    """
 
     def start(
-        folder: str = "run", *, recipe: Recipe = recipe, seed: int = 3
+        folder: str = "run",
+        *,
+        recipe: Recipe = recipe,
+        seed: int = 3,
+        watched: int = 0,
+        **changes: Any,
     ) -> Trainer:
-        return branch_trainer(
-            modality("place", None), base, recipe, tmp_path / folder, clips, seed=seed
+        task = task_of(
+            setup(seed=seed, **changes),
+            modality("place", None),
+            base,
+            recipe,
+            clips,
+            clips[:4] if watched else (),
         )
+        watch = Watch(tmp_path / folder, task.monitors, Canary(after=4), every=watched)
+        return Trainer(task, tmp_path / folder, seed, watch=watch if watched else None)
 
     return start

@@ -1,24 +1,28 @@
 """A branch learns to control a base that stays as it is."""
 
+import weakref
+
 import attrs
 import numpy as np
 import pytest
 import torch
 
 from worldweave.checkpoints import store
+from worldweave.io.sizes import to_unit
 from worldweave.loading import Placement, load_branch, new_branch
 from worldweave.model.step import Step
 from worldweave.model.weave import weave
-from worldweave.train.branch import (
-    Controlled,
-    branch_trainer,
-    control_maker,
-    save_branch,
-)
-from worldweave.train.clips import ClipSet
+from worldweave.train.branch import Controlled, control_maker, task_of
+from worldweave.train.clips import ClipSet, latent_dtype
 from worldweave.train.loop import Trainer
 from worldweave.train.objective import Objective
-from worldweave_registry import Modality, PluginError, WorldweaveError
+from worldweave_registry import (
+    Lazy,
+    Modality,
+    PluginError,
+    WeightsError,
+    WorldweaveError,
+)
 
 CPU = Placement(device=torch.device("cpu"), dtype=torch.float32)
 
@@ -33,26 +37,25 @@ def contents(module):
 
 def test_twelve_steps_on_one_batch_lower_the_loss(base, clips, recipe, trainer):
     fresh = trainer("fresh")
-    data = ClipSet(clips, base.autoencoder)
+    data = ClipSet(clips, base.autoencoder, lambda clip: clip.controls["place"])
     every = range(len(clips))
-    hints = data.hints(every, lambda clip: clip.controls["place"])
-    text = base.text_encoder.encode(data.prompts(every))
+    hints = data.hints(every)
+    text = base.text_encoder.encode(data.prompts)
     objective = Objective(sigma_mean=0.0, sigma_std=1.0)
     seen = []
 
     def loss(_):
         return objective.loss(
             lambda latent, step: fresh.model(latent, step, hints),
-            data.latents,
+            data.latents(every),
             text,
             24.0,
             torch.Generator().manual_seed(1),
         )
 
     longer = attrs.evolve(recipe, steps=12)
-    Trainer(fresh.model, loss, longer, fresh.folder, 0).run(
-        lambda progress: seen.append(progress.loss)
-    )
+    task = attrs.evolve(fresh.task, loss=loss, recipe=longer)
+    Trainer(task, fresh.folder, 0).run(lambda progress: seen.append(progress.loss))
     assert seen[-1] < 0.9 * seen[0]
 
 
@@ -99,14 +102,15 @@ def test_the_result_is_the_average_in_bfloat16_and_loads_strictly(
 ):
     trained = trainer()
     trained.run(silent)
-    place = modality("place", None)
-    path = save_branch(trained, place, "toy", tmp_path)
+    trained.load_average()
+    (path,) = trained.task.save(tmp_path)
     assert path == tmp_path / "place.safetensors"
     assert store.header(path).metadata == {
         "kind": "branch",
         "modality": "place",
         "base": "toy",
     }
+    place = modality("place", None)
     branch = load_branch(place, base.config, CPU, path)
     stored = store.read(path)
     assert {t.dtype for t in stored.values()} == {torch.bfloat16}
@@ -116,27 +120,46 @@ def test_the_result_is_the_average_in_bfloat16_and_loads_strictly(
         assert not loaded.requires_grad
 
 
-def test_controls_are_made_once_and_when_first_used(base, clips):
-    made = []
+def test_controls_become_hints_as_the_autoencoder_sees_them(base, clips):
+    data = ClipSet(clips, base.autoencoder, lambda clip: clip.controls["place"])
+    wanted = base.autoencoder.encode_hint(to_unit(clips[4].controls["place"]))
+    torch.testing.assert_close(data.hints([1, 4])[1:], wanted)
 
-    def make(clip):
-        made.append(clip.prompt)
-        return clip.controls["place"]
 
-    data = ClipSet(clips, base.autoencoder)
-    assert made == []
-    first = data.hints([4, 1], make)
-    again = data.hints([1, 4, 4], make)
-    assert made == [clips[4].prompt, clips[1].prompt]
-    assert torch.equal(again, first[[1, 0, 0]])
+def test_a_clip_is_let_go_once_it_is_encoded(base, clips):
+    alive = []
+
+    def one_by_one():
+        for clip in clips:
+            copy = attrs.evolve(clip, video=clip.video.copy())
+            alive.append(weakref.ref(copy.video))
+            yield copy
+
+    data = ClipSet(one_by_one(), base.autoencoder)
+    assert len(data) == len(alive) == 6
+    assert all(video() is None for video in alive)
+
+
+def test_without_a_control_there_are_no_hints(base, clips):
+    with pytest.raises(ValueError, match="give ClipSet a control"):
+        ClipSet(clips, base.autoencoder).hints([0])
+
+
+def test_many_clips_are_kept_in_half_precision(base, clips):
+    assert latent_dtype(3999) == torch.float32
+    assert latent_dtype(4000) == torch.float16
+    exact = ClipSet(clips, base.autoencoder).latents(range(6))
+    lean = ClipSet(clips, base.autoencoder, dtype=torch.float16).latents(range(6))
+    assert lean.dtype == torch.float32
+    torch.testing.assert_close(lean, exact, rtol=1e-3, atol=1e-4)
 
 
 def test_videos_are_encoded_once_in_their_order(base, clips):
     many = [*clips, *clips[::-1], *clips]
-    latents = ClipSet(many, base.autoencoder).latents
+    latents = ClipSet(many, base.autoencoder).latents(range(18))
     assert latents.shape == (18, 3, 2, 4, 4)
     for number in (0, 5, 6, 17):
-        alone = ClipSet([many[number]], base.autoencoder).latents
+        alone = ClipSet([many[number]], base.autoencoder).latents([0])
         torch.testing.assert_close(latents[number], alone[0])
 
 
@@ -160,14 +183,11 @@ def test_the_makers_own_control_comes_before_the_preprocessor(modality, clips):
 
 
 def test_a_modality_that_can_make_no_control_is_refused(
-    base, modality, recipe, clips, tmp_path
+    base, modality, recipe, clips, setup
 ):
     unknown = modality("depth", None)
     with pytest.raises(WorldweaveError, match="'depth' has no preprocessor and"):
-        control_maker(unknown)(clips[0])
-    started = branch_trainer(unknown, base, recipe, tmp_path, clips, seed=0)
-    with pytest.raises(WorldweaveError, match="'depth' has no preprocessor and"):
-        started.run(silent)
+        task_of(setup(), unknown, base, recipe, clips)
 
 
 def test_a_preprocessor_that_fails_is_named_not_traced(tmp_path, monkeypatch, clips):
@@ -199,8 +219,58 @@ def test_a_branch_that_cannot_be_built_is_named_not_traced(base):
         new_branch(odd, base.config)
 
 
-def test_two_makers_of_controls_do_not_share_them(base, clips):
-    data = ClipSet(clips, base.autoencoder)
-    first = data.hints([0], lambda clip: clip.video)
-    second = data.hints([0], lambda clip: 255 - clip.video)
-    assert not torch.equal(first, second)
+def test_a_training_may_start_from_the_result_of_another(trainer, tmp_path):
+    first = trainer("first")
+    first.run(silent)
+    first.load_average()
+    (path,) = first.task.save(tmp_path)
+    for init in (path, tmp_path):
+        second = trainer("second", init=init)
+        assert second.task.started_from.startswith("place ")
+        for name, parameter in second.named.items():
+            wanted = first.average[name].to(torch.bfloat16).float()
+            assert torch.equal(parameter, wanted)
+            assert torch.equal(second.average[name], wanted)
+            assert parameter.requires_grad
+
+
+def test_a_state_that_started_from_other_weights_is_refused(trainer, tmp_path):
+    first = trainer("first")
+    first.run(silent, until=1)
+    first.task.save(tmp_path)
+    second = trainer("first", init=tmp_path)
+    with pytest.raises(
+        WeightsError, match=r"its start is fresh weights, here it is pl"
+    ):
+        second.resume()
+
+
+@pytest.mark.parametrize(
+    ("init", "says"),
+    [
+        ("gone.safetensors", "no such file or folder; give place.safetensors"),
+        ("empty", "there is no place.safetensors in it"),
+        ("words.txt", "not a safetensors file"),
+        ("other.safetensors", "does not fit a new place to train"),
+    ],
+)
+def test_weights_that_cannot_be_started_from_are_refused(trainer, tmp_path, init, says):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "words.txt").write_text("I am no checkpoint, I am some words.")
+    store.write(tmp_path / "other.safetensors", {"x": torch.zeros(1)})
+    with pytest.raises(WorldweaveError, match=says):
+        trainer(init=tmp_path / init)
+
+
+def test_a_maker_of_clips_is_told_the_device_if_it_asks(setup, tmp_path, monkeypatch):
+    (tmp_path / "toy_clips.py").write_text(
+        "def plain(seed, count):\n    return [(seed, count)]\n"
+        "def placed(seed, count, *, device='cpu'):\n"
+        "    return [(seed, count, device)]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    here = setup(device=torch.device("meta"))
+    assert here.make_clips(Lazy("toy_clips:plain"), 1, 2) == [(1, 2)]
+    assert here.make_clips(Lazy("toy_clips:placed"), 1, 2) == [
+        (1, 2, torch.device("meta"))
+    ]

@@ -1,11 +1,17 @@
 """Training goes on exactly where it stopped, and refuses what is not its own."""
 
+import signal
+import time
+
 import attrs
 import pytest
 import torch
 from torch import nn
 
-from worldweave.train.loop import PREVIOUS, STATE, Progress, Trainer, rate
+from worldweave.train.loop import Trainer, rate
+from worldweave.train.progress import Progress
+from worldweave.train.stopping import INTERRUPTED, TIME_IS_UP, Stop
+from worldweave.train.task import Task
 from worldweave_registry import Recipe, WeightsError, WorldweaveError
 
 
@@ -28,8 +34,18 @@ def differing(one, other):
     return [name for name in one if not torch.equal(one[name], other[name])]
 
 
-def spoil(path):
+def spoil(trainer, step):
+    """Cut the first file of a saved state short."""
+    path = trainer.states.place / f"{step:08}" / "part-001.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
+
+
+def of(model, loss, recipe, folder, seed):
+    """A trainer of a bare model."""
+    task = Task(
+        what="a model", model=model, loss=loss, recipe=recipe, save=lambda _: []
+    )
+    return Trainer(task, folder, seed)
 
 
 def test_stopping_and_resuming_changes_no_bit(trainer):
@@ -62,7 +78,7 @@ def test_every_step_draws_anew_and_the_same_after_a_resume(recipe, tmp_path):
                 seen.append(torch.rand(1, generator=generator).item())
                 return model(torch.ones(1)).sum()
 
-            trainer = Trainer(model, loss, recipe, tmp_path / folder, 3)
+            trainer = of(model, loss, recipe, tmp_path / folder, 3)
             trainer.resume()
             trainer.run(silent, until=stop)
         return seen
@@ -102,10 +118,8 @@ def test_states_are_saved_every_so_often_and_at_the_end(trainer):
     steps = []
 
     def note(progress):
-        saved = started.folder / STATE
-        if saved.exists():
-            other = trainer()
-            other.resume()
+        other = trainer()
+        if other.resume():
             steps.append((progress.step, other.step))
 
     started.run(note, save_every=2, until=5)
@@ -122,35 +136,31 @@ def test_an_empty_folder_is_a_fresh_start(trainer):
 def test_a_damaged_state_gives_way_to_the_one_before(trainer):
     first = trainer()
     first.run(silent, save_every=2, until=4)
-    spoil(first.folder / STATE)
+    spoil(first, 4)
     second = trainer()
     said = second.resume()
-    assert f"{STATE} is damaged; continued from step 2" in said
+    assert "00000004 is damaged (part-001.safetensors has " in said
+    assert "; continued from step 2" in said
     second.run(silent)
     whole = trainer("whole")
     whole.run(silent)
     assert differing(everything(second), everything(whole)) == []
 
 
-def test_after_a_damaged_state_the_good_one_is_not_put_at_risk(trainer, monkeypatch):
+def test_after_a_damaged_state_the_good_one_is_not_put_at_risk(trainer):
     first = trainer()
     first.run(silent, save_every=2, until=4)
-    spoil(first.folder / STATE)
+    spoil(first, 4)
     second = trainer()
     second.resume()
-
-    def power_cut(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("worldweave.train.loop.store.write", power_cut)
-    with pytest.raises(KeyboardInterrupt):
-        second.save()
+    second.run(silent, until=3)
     third = trainer()
-    assert third.resume() is not None
-    assert third.step == 2
+    assert third.resume().startswith("continued from step 3")
+    assert third.step == 3
+    assert third.states.steps() == [3, 2]
 
 
-def test_a_save_that_fails_leaves_the_state_before(trainer, monkeypatch):
+def test_a_save_that_is_cut_off_leaves_the_state_before(trainer, monkeypatch):
     first = trainer()
     first.run(silent, until=2)
 
@@ -158,7 +168,7 @@ def test_a_save_that_fails_leaves_the_state_before(trainer, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("worldweave.train.loop.store.write", power_cut)
+        patch.setattr("worldweave.train.states.store.write", power_cut)
         with pytest.raises(KeyboardInterrupt):
             first.run(silent, until=3)
     second = trainer()
@@ -166,17 +176,73 @@ def test_a_save_that_fails_leaves_the_state_before(trainer, monkeypatch):
     assert second.step == 2
 
 
-def test_with_both_states_damaged_the_user_is_told(trainer):
+def test_with_all_states_damaged_the_user_is_told(trainer):
     first = trainer()
     first.run(silent, save_every=2, until=4)
-    spoil(first.folder / STATE)
-    spoil(first.folder / PREVIOUS)
+    spoil(first, 2)
+    spoil(first, 4)
     with pytest.raises(
-        WeightsError, match=r"damaged; .* start again in an empty folder"
+        WeightsError, match=r"04 is damaged .*02 is damaged .* start again in an empty"
     ):
         trainer().resume()
-    assert (first.folder / STATE).exists()
-    assert (first.folder / PREVIOUS).exists()
+    assert first.states.steps() == [4, 2]
+
+
+def test_a_stop_saves_the_step_it_comes_after(trainer):
+    stop = Stop()
+    first = trainer()
+
+    def ctrl_c(now):
+        stop.is_interrupted = now.step == 2
+
+    assert first.run(ctrl_c, stop=stop) == INTERRUPTED
+    second = trainer()
+    assert "continued from step 3" in second.resume()
+    second.run(silent)
+    whole = trainer("whole")
+    assert whole.run(silent) == ""
+    assert differing(everything(second), everything(whole)) == []
+
+
+def test_when_the_time_is_up_one_more_step_is_done_and_saved(trainer):
+    first = trainer()
+    assert first.run(silent, stop=Stop(time.monotonic())) == TIME_IS_UP
+    second = trainer()
+    second.resume()
+    assert second.step == 1
+
+
+def test_a_signal_asks_for_a_stop_and_the_second_ctrl_c_insists():
+    stop = Stop()
+    before = signal.getsignal(signal.SIGINT)
+    with stop.on_signals():
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.reason() == INTERRUPTED
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_layers_keep_besides_weights_is_saved_too(recipe, tmp_path):
+    def start(folder):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
+
+        def loss(generator):
+            return model(torch.randn(4, 2, generator=generator)).square().mean()
+
+        return of(model, loss, recipe, tmp_path / folder, 3)
+
+    whole, first = start("whole"), start("parts")
+    whole.run(silent)
+    first.run(silent, until=3)
+    torch.manual_seed(99)
+    second = start("parts")
+    second.resume()
+    second.run(silent)
+    wanted = whole.model.state_dict()
+    assert differing(second.model.state_dict(), wanted) == []
+    assert wanted["1.running_var"].ne(1).all()
 
 
 def test_a_state_of_another_seed_is_refused_with_both_values(trainer):
@@ -187,14 +253,12 @@ def test_a_state_of_another_seed_is_refused_with_both_values(trainer):
 
 def test_a_state_of_another_modality_is_refused_with_both_names(trainer):
     vis = trainer()
-    vis.what = "vis for tiny-world"
+    vis.task = attrs.evolve(vis.task, what="vis for tiny-world")
     vis.run(silent, until=1)
-    seg = trainer()
-    seg.what = "seg for tiny-world"
     with pytest.raises(
-        WeightsError, match=r"its subject is vis .*, here it is seg for"
+        WeightsError, match=r"its subject is vis .*, here it is place for"
     ):
-        seg.resume()
+        trainer().resume()
 
 
 def test_a_state_of_another_recipe_is_refused_with_both_values(trainer, recipe):
@@ -209,7 +273,7 @@ def test_a_state_of_another_model_is_refused(recipe, tmp_path):
         def loss(_):
             return sum(p.square().sum() for p in model.parameters())
 
-        return Trainer(model, loss, recipe, tmp_path, 3)
+        return of(model, loss, recipe, tmp_path, 3)
 
     start(nn.Linear(2, 2, bias=False)).run(silent, until=1)
     with pytest.raises(WeightsError, match=r"another model: it lacks 'model.bias'"):
@@ -224,7 +288,7 @@ def test_a_weight_without_a_gradient_does_not_hinder_resuming(recipe, tmp_path):
         def loss(generator):
             return model["used"](torch.randn(3, 2, generator=generator)).square().sum()
 
-        return Trainer(model, loss, recipe, tmp_path / "run", 3)
+        return of(model, loss, recipe, tmp_path / "run", 3)
 
     first, second = start(), start()
     first.run(silent, until=2)
@@ -249,7 +313,7 @@ def test_a_training_that_diverges_stops_before_it_spoils_the_weights(
         # The root of almost nothing: a fine value with an endless slope.
         return spoiled(model.weight.sum() + shift).sum() * 1e30
 
-    trainer = Trainer(model, loss, recipe, tmp_path, 3)
+    trainer = of(model, loss, recipe, tmp_path, 3)
     with pytest.raises(WorldweaveError, match=r"diverged at step 0.* below 0\.01"):
         trainer.run(silent)
     assert torch.equal(model.weight, before)
@@ -270,7 +334,7 @@ def test_the_average_lags_behind_and_is_the_result(trainer):
 
 def test_the_average_follows_its_formula(recipe, tmp_path):
     model = nn.Linear(1, 1, bias=False)
-    trainer = Trainer(model, lambda _: model.weight.sum(), recipe, tmp_path, 0)
+    trainer = of(model, lambda _: model.weight.sum(), recipe, tmp_path, 0)
     wanted = model.weight.item()
     for step in range(6):
         trainer.run(silent, until=step + 1)

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from worldweave.base import TextEncoder
 from worldweave_plugins.tinyworld.prompts import VOCABULARY, split, unknown_words
-from worldweave_plugins.tinyworld.scene import sample
+from worldweave_plugins.tinyworld.sampling import sample
 from worldweave_plugins.tinyworld.words import (
     NULL,
     PADDING,

@@ -1,4 +1,4 @@
-"""Scenes are numbers drawn from a seed."""
+"""Scenes are numbers drawn from a seed, such that they can be."""
 
 from itertools import pairwise
 
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from worldweave_plugins.tinyworld.prompts import ALIASES, VOCABULARY
-from worldweave_plugins.tinyworld.scene import Family, Street, Table, sample
-from worldweave_plugins.tinyworld.street import car_distance
+from worldweave_plugins.tinyworld.sampling import sample
+from worldweave_plugins.tinyworld.scene import Family, Street, Table
+from worldweave_plugins.tinyworld.scene_check import scene_problems
 from worldweave_plugins.tinyworld.table import arm_joints, thing_x
 
 SEEDS = range(200)
@@ -49,19 +50,14 @@ def test_seeds_choose_every_family_time_and_colour() -> None:
     assert len({scene.place.colour for scene in scenes}) == 6
 
 
-def test_one_to_three_cars_and_things_occur() -> None:
-    assert {len(street.cars) for street in streets()} == {1, 2, 3}
+def test_one_or_two_cars_and_one_to_three_things_occur() -> None:
+    assert {len(street.cars) for street in streets()} == {1, 2}
     assert {len(table.things) for table in tables()} == {1, 2, 3}
 
 
-def test_cars_of_one_lane_never_touch_in_five_seconds() -> None:
-    times = np.arange(121) / 24
+def test_a_lane_holds_one_car() -> None:
     for street in streets():
-        ahead = [car for car in street.cars if not car.approach]
-        if len(ahead) == 2:
-            near, far = ahead
-            gap = car_distance(far, times) - car_distance(near, times)
-            assert gap.min() > (near.length + far.length) / 2
+        assert len({car.x > 0 for car in street.cars}) == len(street.cars)
 
 
 def test_a_car_that_comes_stays_in_its_lane() -> None:
@@ -123,3 +119,8 @@ def test_the_article_fits_the_word_after_it() -> None:
         for article, word in pairwise(words):
             if article in {"a", "an"}:
                 assert (article == "an") == (word[0] in "aeiou")
+
+
+def test_every_scene_that_is_drawn_can_be() -> None:
+    for seed in SEEDS:
+        assert scene_problems(sample(seed)) == []

@@ -1,0 +1,109 @@
+"""What one training is: a model, its loss, and what becomes of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import nn
+
+from worldweave.base import Clip
+from worldweave.train.compiling import compiled_or_not
+from worldweave.train.parallel import ALONE, Processes
+from worldweave_registry import Base, Catalog, Lazy, Recipe, WorldweaveError
+
+#: Returns the loss of one step; all its randomness comes from the generator, which
+#: lives on the CPU on every machine.
+Loss = Callable[[torch.Generator], torch.Tensor]
+#: Returns named values of the model as it is now, with averaged weights in it.
+Monitor = Callable[[], Mapping[str, float]]
+
+
+def nothing_said(_: str) -> None:
+    """Say nothing."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Task:
+    """One training, ready for a `worldweave.train.loop.Trainer`.
+
+    *loss* is the mean over this process's share of the batch (`Setup.share`).
+    *save* writes the result to a folder and returns the files; the averaged
+    weights are in the model by then. *started_from* says which weights the
+    training began with; "" for fresh ones.
+    """
+
+    what: str
+    """What is trained, in words, such as "edge for tiny-world from 2000 clips": a
+    saved state of something else is refused."""
+    model: nn.Module
+    """What is trained are its parameters that require a gradient."""
+    loss: Loss
+    recipe: Recipe
+    save: Callable[[Path], list[Path]]
+    monitors: tuple[Monitor, ...] = ()
+    started_from: str = ""
+
+
+CPU = torch.device("cpu")
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Setup:
+    """What whoever builds a `Task` is given: what was asked, and where to compute."""
+
+    base: Base
+    catalog: Catalog
+    overrides: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    """Fields of the recipe that the user gives other values."""
+    clips: int = 2000
+    """How many training clips to make, from *seed* on."""
+    seed: int = 0
+    device: torch.device = CPU
+    compile: bool = False
+    init: Path | None = None
+    """Weights to start from: a file, or a folder of them; None: start afresh."""
+    is_monitored: bool = True
+    """Whether monitors are wanted; they cost clips of their own."""
+    processes: Processes = ALONE
+    say: Callable[[str], None] = nothing_said
+    """Takes a line for the user."""
+
+    def recipe(self, lazy: Lazy | None, what: str) -> Recipe:
+        """Return the recipe with the user's changes; *what* names its owner.
+
+        Raise WorldweaveError where there is none, or its batch cannot be shared.
+        """
+        if lazy is None:
+            raise WorldweaveError(
+                f"{what} has no training recipe; its plugin must name one to be trained"
+            )
+        recipe = lazy.load()
+        if not isinstance(recipe, Recipe):
+            raise WorldweaveError(f"{lazy.path} is {recipe!r}; it must be a Recipe")
+        changed = attrs.evolve(recipe, **self.overrides)
+        self.processes.share(changed.batch_size)
+        return changed
+
+    def share(self, batch_size: int) -> slice:
+        """Return which samples of a batch this process computes."""
+        return self.processes.share(batch_size)
+
+    def make_clips(self, maker: Lazy, seed: int, count: int) -> Iterable[Clip]:
+        """Call a maker of clips; one that takes ``device`` renders where we train."""
+        make = maker.load()
+        if "device" in inspect.signature(make).parameters:
+            made: Iterable[Clip] = make(seed, count, device=self.device)
+        else:
+            made = make(seed, count)
+        return made
+
+    def compiled(self, module: nn.Module) -> Callable[..., Any]:
+        """Return *module*, compiled if the user asked for it and it can be done."""
+        if not self.compile:
+            return module
+        return compiled_or_not(module, self.device, self.say)

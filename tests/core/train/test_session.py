@@ -1,0 +1,166 @@
+"""A training is found by its name: a base, a modality, or what a base adds."""
+
+import textwrap
+from collections.abc import Callable
+
+import attrs
+import pytest
+import torch
+
+from worldweave.base import HELD_OUT
+from worldweave.io.sizes import to_unit
+from worldweave.loading import part_of
+from worldweave.train.compiling import compiled_or_not
+from worldweave.train.session import Session, build
+from worldweave.train.task import Setup
+from worldweave_registry import (
+    Lazy,
+    UnknownModalityError,
+    WorldweaveError,
+    discover,
+    resolve,
+)
+
+OWN = """
+import torch
+from torch import nn
+from worldweave.train.task import Task
+from worldweave_registry import Lazy, Recipe
+
+RECIPE = Recipe(steps=3, learning_rate=0.1, batch_size=2)
+
+def build(setup):
+    model = nn.Linear(2, 1)
+    return Task(
+        what="a toy judge",
+        model=model,
+        loss=lambda g: model(torch.randn(2, 2, generator=g)).square().mean(),
+        recipe=setup.recipe(Lazy("toy_own:RECIPE"), "the toy"),
+        save=lambda folder: [folder / "judge.safetensors"],
+    )
+
+def nonsense(setup):
+    return 7
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> Callable[..., Setup]:
+    """A setup of the tiny world with two trainings of its own."""
+    (tmp_path / "toy_own.py").write_text(textwrap.dedent(OWN))
+    monkeypatch.syspath_prepend(tmp_path)
+    catalog = discover()
+    base = attrs.evolve(
+        catalog.find_base("tiny-world"),
+        trainings={"judge": "toy_own:build", "odd": "toy_own:nonsense"},
+    )
+
+    def make(**changes) -> Setup:
+        return Setup(base=base, catalog=catalog, **changes)
+
+    return make
+
+
+def load_autoencoder(base):
+    path = resolve(part_of(base, "autoencoder"))
+    return base.autoencoder.load()(path, device="cpu", dtype=torch.float32)
+
+
+def test_a_training_of_the_bases_own_is_built_by_name(own):
+    task = build("judge", own(overrides={"steps": 5}))
+    assert task.what == "a toy judge"
+    assert task.recipe.steps == 5
+
+
+def test_an_unknown_name_is_refused_with_all_that_could_be_meant(own):
+    with pytest.raises(
+        UnknownModalityError, match=r"'jugde'.* also trains: base, judge, odd"
+    ):
+        build("jugde", own())
+
+
+def test_a_builder_that_makes_no_task_is_named(own):
+    with pytest.raises(WorldweaveError, match=r"toy_own:nonsense made a int; it must"):
+        build("odd", own())
+
+
+def test_weights_to_start_from_are_not_ignored(own, tmp_path):
+    with pytest.raises(WorldweaveError, match="'judge' cannot start from given weig"):
+        build("judge", own(init=tmp_path))
+
+
+def test_a_recipe_is_a_recipe(own):
+    with pytest.raises(WorldweaveError, match=r"toy_own:OWN|has no 'OWN'"):
+        own().recipe(Lazy("toy_own:OWN"), "the toy")
+    with pytest.raises(WorldweaveError, match="the toy has no training recipe"):
+        own().recipe(None, "the toy")
+
+
+def test_a_base_is_trained_from_its_start_or_from_given_weights(tmp_path):
+    few = {"steps": 2, "batch_size": 1, "clips": 2, "monitor_every": 0}
+    first = Session.open("base", "tiny-world", tmp_path / "first", **few)
+    assert first.opening().endswith(" parameters, 2 steps on cpu, from the start")
+    first.trainer.run(lambda _: None)
+    told = first.finish()
+    names = [line.partition(":")[0].rpartition("/")[2] for line in told]
+    assert names == ["dit.safetensors", "text_encoder.safetensors"]
+
+    second = Session.open(
+        "base", "tiny-world", tmp_path / "second", init=tmp_path / "first", **few
+    )
+    assert "from the start (dit " in second.opening()
+    for name, parameter in second.trainer.named.items():
+        wanted = first.trainer.average[name].to(torch.bfloat16).float()
+        assert torch.equal(parameter, wanted)
+    second.trainer.run(lambda _: None, until=1)
+    assert second.finish("the time is up") == [
+        "stopped at step 1 of 2 (the time is up); the same command goes on from here"
+    ]
+
+
+def test_a_base_is_watched_on_clips_nobody_trains_or_evaluates_on():
+    catalog = discover()
+    base = catalog.find_base("tiny-world")
+    task = build("base", Setup(base=base, catalog=catalog, clips=1))
+    error, gates = task.monitors
+    assert set(gates()) == {"gate_head.linear", *(f"gate_blocks.{n}" for n in range(6))}
+    assert set(gates().values()) == {0.0}
+    clips = base.clips.load()(HELD_OUT + 50_000, 16)
+    autoencoder = load_autoencoder(base)
+    videos = torch.cat([to_unit(clip.video) for clip in clips])
+    torch.testing.assert_close(error.clean, autoencoder.encode(videos))
+    assert set(error.predictions) == {"plain"}
+
+
+def test_a_base_does_not_start_from_a_single_file(tmp_path):
+    with pytest.raises(
+        WorldweaveError, match=r"no such folder; give one that holds dit.safetensors"
+    ):
+        Session.open(
+            "base", "tiny-world", tmp_path, clips=1, init=tmp_path / "dit.safetensors"
+        )
+
+
+def test_a_result_that_cannot_be_written_keeps_the_training(tmp_path):
+    session = Session.open(
+        "edge", "tiny-world", tmp_path, steps=1, batch_size=1, clips=1, monitor_every=0
+    )
+    session.trainer.run(lambda _: None)
+    (tmp_path / "edge.safetensors").mkdir()
+    with pytest.raises(WorldweaveError, match=r"edge.safetensors: .* state is kept"):
+        session.finish()
+    assert session.trainer.states.steps() == [1]
+
+
+# torch's compiler warns of torch's own modules when it is first imported.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_without_a_compiler_a_module_runs_as_it_is(tmp_path, monkeypatch):
+    from torch._inductor import config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+    module, said = torch.nn.Linear(2, 2), []
+    assert compiled_or_not(module, torch.device("cpu"), said.append) is module
+    (line,) = said
+    assert line.startswith("not compiled, so steps are slower: ")
+    assert "no-such-compiler" in line
