@@ -10,7 +10,7 @@ import typer
 
 from worldweave.cli import app
 from worldweave.request.spec import from_plain
-from worldweave_registry import Modality, hooks
+from worldweave_registry import Base, Modality, hooks
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
@@ -26,6 +26,11 @@ def blocks(name, language):
     return re.findall(rf"```{language}\n(.*?)```", text(name), re.DOTALL)
 
 
+def section(title):
+    """The part of the plugin guide under a title."""
+    return text("docs/plugins.md").split(f"## {title}\n")[1].split("\n## ")[0]
+
+
 HOOKS = [name for name in vars(hooks) if name.startswith("worldweave_")]
 PAGES = ["README.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
 
@@ -37,7 +42,12 @@ def test_every_hook_stands_in_the_plugin_guide(hook):
 
 @pytest.mark.parametrize("field", [f.name for f in attrs.fields(Modality)])
 def test_every_field_of_a_modality_stands_in_the_plugin_guide(field):
-    assert f"`{field}`" in text("docs/plugins.md")
+    assert f"`{field}`" in section("What a modality may say")
+
+
+@pytest.mark.parametrize("field", [f.name for f in attrs.fields(Base)])
+def test_every_field_of_a_base_stands_in_the_plugin_guide(field):
+    assert f"`{field}`" in section("What a base may say")
 
 
 def test_every_command_stands_in_the_docs():

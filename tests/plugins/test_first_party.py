@@ -27,10 +27,15 @@ def test_shipped_weights_are_there_and_carry_a_checksum(weights):
     assert resolve(weights).stat().st_size < 16_000_000
 
 
+def test_all_shipped_weights_together_are_at_most_48_megabytes():
+    assert sum(resolve(w).stat().st_size for w in SHIPPED) <= 48_000_000
+
+
 @pytest.mark.parametrize("description", DESCRIPTIONS, ids=lambda d: d.name)
 def test_every_lazy_part_can_be_imported(description):
     fields = ("preprocessor", "branch", "recipe", "metric", "config", "autoencoder")
-    for field in (*fields, "text_encoder", "clips", "check_prompt"):
-        part = getattr(description, field, None)
+    more = ("text_encoder", "clips", "check_prompt", "metrics", "foreground")
+    parts = [getattr(description, field, None) for field in (*fields, *more)]
+    for part in (*parts, *getattr(description, "trainings", {}).values()):
         if part is not None:
             assert part.load() is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ CLIPS_OF_A_MODALITY = 16
 CLIPS_OF_A_BASE = 64
 
 
-class WhichTable(StrEnum):
+class WhichTable(str, Enum):
     """What of a base's evaluation is wanted."""
 
     GAPS = "gaps"
@@ -27,7 +27,7 @@ class WhichTable(StrEnum):
     ALL = "all"
 
 
-class Precision(StrEnum):
+class Precision(str, Enum):
     """What the base and its branches compute in."""
 
     FLOAT32 = "float32"
@@ -246,13 +246,13 @@ def _modality(
         f"{metric.summary}, {better} is better, mean over {asked.clips} held-out clips"
     )
     for row, meaning in (
-        ("ceiling", "the clip itself through the autoencoder"),
+        ("tokenizer", "the clip itself through the autoencoder"),
         ("on", f"{name} at map 1"),
         ("off", f"{name} at map 0: the prompt alone"),
         ("wrong", f"{name} at map 1 with another clip's control"),
     ):
         print(f"  {means[row]:.3f}  {meaning}")
-    if means["off"]:
+    if means["off"] > 0:
         print(f"  {means['on'] / means['off']:.2f}x  map 1 over map 0")
     if asked.out is not None:
         record = {

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import attrs
 import numpy as np
+import torch
 
 from worldweave.base import Clip, Frames
 from worldweave.evaluate.metrics import metric_for
 from worldweave.generate.pipeline import Pipeline
-from worldweave.io.sizes import to_frames, to_unit
+from worldweave.io.sizes import fit_length, to_frames, to_unit
 from worldweave.train.branch import control_maker
 from worldweave_registry import WorldweaveError
 
@@ -19,11 +20,11 @@ from worldweave_registry import WorldweaveError
 class Scores:
     """Mean scores over the clips, and each clip's.
 
-    ceiling: the clip itself after the autoencoder. on: map 1. off: map 0. wrong:
+    tokenizer: the clip itself after the autoencoder. on: map 1. off: map 0. wrong:
     map 1 with the control of another clip.
     """
 
-    ceiling: tuple[float, ...]
+    tokenizer: tuple[float, ...]
     on: tuple[float, ...]
     off: tuple[float, ...]
     wrong: tuple[float, ...]
@@ -58,10 +59,11 @@ def control_scores(
     metric = metric_for(pipeline.base.description, modality)
     make = control_maker(modality)
     controls = [make(clip) for clip in clips]
-    rows: dict[str, list[float]] = {"ceiling": [], "on": [], "off": [], "wrong": []}
+    rows: dict[str, list[float]] = {name: [] for name in attrs.fields_dict(Scores)}
     done = 0
     for index, clip in enumerate(clips):
-        rows["ceiling"].append(metric(through_autoencoder(pipeline, clip.video), clip))
+        decoded = through_autoencoder(pipeline, clip.video)
+        rows["tokenizer"].append(metric(decoded, clip))
         another = controls[(index + 1) % len(controls)]
         for row, weight, control in (
             ("on", 1.0, controls[index]),
@@ -83,10 +85,19 @@ def control_scores(
 
 
 def through_autoencoder(pipeline: Pipeline, frames: Frames) -> Frames:
-    """Encode and decode: the best any generation could score."""
-    autoencoder = pipeline.base.autoencoder
-    video = to_unit(frames).to(pipeline.base.placement.device)
-    return to_frames(autoencoder.decode(autoencoder.encode(video)))
+    """Encode and decode frames (T, H, W, 3), chunk by chunk.
+
+    That is the best any generation could look and score.
+    """
+    autoencoder, place = pipeline.base.autoencoder, pipeline.base.placement.device
+    length = pipeline.base.description.chunk_frames
+    chunks = []
+    with torch.inference_mode():
+        for start in range(0, len(frames), length):
+            chunk = fit_length(frames[start : start + length], length)
+            latent = autoencoder.encode(to_unit(chunk).to(place))
+            chunks.append(to_frames(autoencoder.decode(latent)))
+    return np.concatenate(chunks)[: len(frames)]
 
 
 def _mean(scores: Sequence[float]) -> float:

@@ -38,7 +38,9 @@ def report(
         for key, metric in metrics.items()
     }
     if "gaps" in plan.tables:
-        found["gaps"] = {n: _gap(results, n) for n in plan.names if n in metrics}
+        found["gaps"] = {
+            n: _gap(results, n, metrics[n]) for n in plan.names if n in metrics
+        }
     if "1" in plan.tables:
         found["table1"] = _table1(results, metrics)
         found["left_out"] = _left_out(results, metrics)
@@ -89,15 +91,18 @@ def closed_gap(score: float, none: float, ceiling: float) -> float | None:
     return None if abs(gap) < 1e-9 or not np.isfinite(gap) else (score - none) / gap
 
 
-def _gap(results: Results, name: str) -> dict[str, Any]:
-    """Return the five rows of one modality on its own metric, and the closed gap."""
+def _gap(results: Results, name: str, metric: ClipMetric) -> dict[str, Any]:
+    """Return the five rows of one modality on its own metric, and the closed gap.
+
+    There is none to close where no control is as good as the ceiling.
+    """
     rows = (CEILING, TOKENIZER, name, NONE, f"{name}, wrong")
     scores = [_mean(results.scores(row, name)) for row in rows]
     found: dict[str, Any] = dict(zip(GAP_ROWS, scores, strict=True))
     right, none, ceiling = (found[key]["mean"] for key in ("right", "none", "ceiling"))
-    found["closed"] = (
-        None if right is None else _number(closed_gap(right, none, ceiling))
-    )
+    found["closed"] = None
+    if right is not None and (ceiling > none) == metric.higher_is_better:
+        found["closed"] = _number(closed_gap(right, none, ceiling))
     return found
 
 

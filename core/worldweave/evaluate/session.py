@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 
-from worldweave.base import HELD_OUT, ClipMetric
+from worldweave.base import HELD_OUT, Clip, ClipMetric
 from worldweave.evaluate.bench import Bench
 from worldweave.evaluate.ledger import Ledger
 from worldweave.evaluate.metrics import metrics_for
@@ -53,8 +54,8 @@ def evaluate_base(
     front, behind: those that lead the regions of Table 2, and then the reverse; none
     given: the first two and the next two. few: how many of the clips are generated
     more than once. partial: where scores are kept until the end; started again with
-    the same file and settings, an evaluation goes on. Raise WorldweaveError where
-    something is missing.
+    the same file, settings and clips, an evaluation goes on. Raise WorldweaveError
+    where something is missing, or those scores are of something else.
     """
     catalog = discover() if catalog is None else catalog
     base = catalog.find_base(name)
@@ -77,13 +78,9 @@ def evaluate_base(
     pipeline = load(name, modalities=names, device=device, dtype=dtype, catalog=catalog)
     about = _about(pipeline, plan, seed=seed, steps=steps)
     ledger = Ledger(partial, _identity(about, pipeline, metrics))
-    bench = Bench(
-        pipeline,
-        list(base.clips.load()(HELD_OUT, clips + 1)),
-        metrics,
-        seed=seed,
-        steps=steps,
-    )
+    held_out = list(base.clips.load()(HELD_OUT, clips + 1))
+    _refuse_other_clips(ledger, held_out)
+    bench = Bench(pipeline, held_out, metrics, seed=seed, steps=steps)
     begun = time.monotonic()
     results = run(bench, plan, ledger, progress)
     about["seconds"] = round(time.monotonic() - begun, 1)
@@ -141,3 +138,32 @@ def _identity(
         "weights": {part: sha256(file) for part, file in files.items()},
         "metrics": {key: metric.summary for key, metric in metrics.items()},
     }
+
+
+def _refuse_other_clips(ledger: Ledger, clips: Sequence[Clip]) -> None:
+    """Note what each clip is, or raise where scores of another were kept for it.
+
+    Each has an entry of its own, as an evaluation may go on with more clips.
+    """
+    digests = {f"clip {n} is": _digest(clip) for n, clip in enumerate(clips)}
+    other = [k for k, v in digests.items() if k in ledger and ledger[k] != v]
+    if other:
+        raise WorldweaveError(
+            f"{ledger.path} holds scores of other clips: {len(other)} of {len(clips)} "
+            "are made differently now; delete it or give another --out"
+        )
+    for key, digest in digests.items():
+        if key not in ledger:
+            ledger.add(key, digest)
+
+
+def _digest(clip: Clip) -> str:
+    """Return the SHA-256 of all that a clip holds."""
+    digest = hashlib.sha256(clip.prompt.encode())
+    arrays = {"video": clip.video}
+    arrays |= {f"control {name}": value for name, value in clip.controls.items()}
+    arrays |= {f"truth {name}": value for name, value in clip.truth.items()}
+    for name, value in sorted(arrays.items()):
+        digest.update(f"{name} {value.dtype} {value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()

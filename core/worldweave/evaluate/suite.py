@@ -199,6 +199,11 @@ def make_plan(
         else (tuple(names[:half]), tuple(names[half : 2 * half]))
     )
     problems = [
+        f"{name!r} is named more than once; name it once"
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
+    problems += [
         f"{name!r} is to lead a region but is not evaluated; choose from: "
         f"{', '.join(names)}"
         for name in dict.fromkeys([*front, *behind])

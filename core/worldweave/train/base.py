@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from worldweave.train.clips import (
     drop,
     latent_dtype,
 )
-from worldweave.train.given import start_from
+from worldweave.train.given import names_of, start_from
 from worldweave.train.monitors import GateNorms, X0Error
 from worldweave.train.objective import Objective
 from worldweave.train.precision import autocast
@@ -45,11 +47,12 @@ def base_task(setup: Setup) -> Task:
     model = _fresh(setup)
     gates = GateNorms.of(model["dit"])
     start = _started(model, setup)
-    autoencoder = _autoencoder(setup)
+    frozen = _frozen(setup)
+    autoencoder = _autoencoder(setup, frozen.get("autoencoder"))
     made = setup.make_clips(base.clips, setup.seed, setup.clips)
     dtype = latent_dtype(setup.clips)
     data = ClipSet(made, autoencoder, device=setup.device, dtype=dtype)
-    text_encoder: Any = model["text_encoder"]
+    encode = _encoding(model["text_encoder"])
     predict = setup.compiled(model["dit"])
     objective = Objective(sigma_mean=recipe.sigma_mean, sigma_std=recipe.sigma_std)
     share = setup.share(recipe.batch_size)
@@ -59,9 +62,7 @@ def base_task(setup: Setup) -> Task:
         prompts = drop(data.prompts_of(index), PROMPT_DROPOUT, generator)
         with autocast(setup.device):
             # The whole batch, small as words are: dropped words are drawn inside.
-            text = text_encoder.encode(
-                prompts, word_dropout=WORD_DROPOUT, generator=generator
-            )
+            text = encode(prompts, generator)
             return objective.loss(
                 predict, data.latents(index), text[share], base.fps, generator, share
             )
@@ -77,6 +78,7 @@ def base_task(setup: Setup) -> Task:
         save=save,
         monitors=_monitors(setup, base.clips, model, autoencoder, gates),
         started_from=start,
+        stands_on=names_of(frozen),
     )
 
 
@@ -104,12 +106,31 @@ def _started(model: nn.ModuleDict, setup: Setup) -> str:
     return ", ".join(told)
 
 
-def _autoencoder(setup: Setup) -> Autoencoder:
+def _encoding(text_encoder: Any) -> Callable[[list[str], torch.Generator], Tensor]:
+    """Return what encodes prompts, some of their words dropped.
+
+    To drop words is no part of the protocol: it is left to an encoder whose
+    ``encode`` also takes word_dropout= and generator=.
+    """
+    encode = text_encoder.encode
+    if not {"word_dropout", "generator"} <= inspect.signature(encode).parameters.keys():
+        return lambda prompts, _: encode(prompts)
+    return lambda prompts, generator: encode(
+        prompts, word_dropout=WORD_DROPOUT, generator=generator
+    )
+
+
+def _frozen(setup: Setup) -> dict[str, Path]:
+    """Return the files of what is not trained: the autoencoder's, if it has one."""
     weights = part_of(setup.base, "autoencoder")
+    if weights is None:
+        return {}
+    return {"autoencoder": resolve(weights, setup.catalog.hook)}
+
+
+def _autoencoder(setup: Setup, file: Path | None) -> Autoencoder:
     made: Autoencoder = setup.base.autoencoder.load()(
-        None if weights is None else resolve(weights, setup.catalog.hook),
-        device=setup.device,
-        dtype=torch.float32,
+        file, device=setup.device, dtype=torch.float32
     )
     return made
 

@@ -24,7 +24,7 @@ from worldweave.train.clips import (
     drop,
     latent_dtype,
 )
-from worldweave.train.given import start_from
+from worldweave.train.given import names_of, start_from
 from worldweave.train.monitors import GateNorms, X0Error
 from worldweave.train.objective import Objective
 from worldweave.train.precision import autocast
@@ -126,6 +126,7 @@ def task_of(
         save=lambda folder: [_write(branch, modality, base.description.name, folder)],
         monitors=(_x0_error(base, model, control, held_out), gates) if held_out else (),
         started_from=start,
+        stands_on=names_of(base.files),
     )
 
 

@@ -1,7 +1,8 @@
-"""Start a training from weights the user gives."""
+"""Start a training from weights the user gives; tell weights from others."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -23,7 +24,15 @@ def start_from(module: nn.Module, init: Path, part: str, device: torch.device) -
     store.load(
         module, path, device=device, dtype=torch.float32, what=f"a new {part} to train"
     )
-    return f"{part} {sha256(path)[:12]}"
+    return names_of({part: path})
+
+
+def names_of(files: Mapping[str, Path]) -> str:
+    """Return what tells weights from others: "dit 526769905b65, autoencoder ...".
+
+    *files* are by part; a name is the part and how its SHA-256 begins.
+    """
+    return ", ".join(f"{part} {sha256(file)[:12]}" for part, file in files.items())
 
 
 def _file(init: Path, part: str) -> Path:

@@ -224,6 +224,7 @@ class Trainer:
             "recipe": json.dumps(plain),
             "seed": str(self.seed),
             "start": self.task.started_from or "fresh weights",
+            "base": self.task.stands_on or "nothing frozen",
         }
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -279,7 +280,7 @@ class Trainer:
             if state.notes.get(key) != value:
                 raise MismatchError(
                     f"{state.folder} belongs to another training: its {key} is "
-                    f"{state.notes.get(key)}, here it is {value}; "
+                    f"{state.notes.get(key, 'not known')}, here it is {value}; "
                     "use another --out folder"
                 )
         wanted = [f"{part}.{n}" for n in self.named for part in ("model", "average")]

@@ -89,20 +89,25 @@ class GateNorms:
     network, in a base the modulations of each block and the head.
     """
 
-    gates: Mapping[str, Sequence[nn.Parameter]]
+    module: nn.Module
+    gates: Mapping[str, Sequence[str]]
+    """Names of parameters. Loading weights may put others in their place."""
 
     @classmethod
     def of(cls, fresh: nn.Module) -> GateNorms:
         """Find the gates of a module nobody has trained: its matrices of zeros."""
-        gates: dict[str, list[nn.Parameter]] = {}
+        gates: dict[str, list[str]] = {}
         for name, parameter in fresh.named_parameters():
             if parameter.requires_grad and parameter.ndim > 1 and not parameter.any():
-                gates.setdefault(_place(name), []).append(parameter)
-        return cls(gates=gates)
+                gates.setdefault(_place(name), []).append(name)
+        return cls(module=fresh, gates=gates)
 
     def __call__(self) -> dict[str, float]:
         """Return gate_PLACE: the root of the sum of squares of its weights."""
-        return {f"gate_{place}": _norm(some) for place, some in self.gates.items()}
+        return {
+            f"gate_{place}": _norm(map(self.module.get_parameter, names))
+            for place, names in self.gates.items()
+        }
 
 
 def _place(name: str) -> str:

@@ -34,7 +34,9 @@ class Task:
     *loss* is the mean over this process's share of the batch (`Setup.share`).
     *save* writes the result to a folder and returns the files; the averaged
     weights are in the model by then. *started_from* says which weights the
-    training began with; "" for fresh ones.
+    training began with; "" for fresh ones. *stands_on* says which frozen weights
+    it is trained on, as `worldweave.train.given.names_of` does; "" where there are
+    none. A saved state that started from or stands on others is refused.
     """
 
     what: str
@@ -47,6 +49,7 @@ class Task:
     save: Callable[[Path], list[Path]]
     monitors: tuple[Monitor, ...] = ()
     started_from: str = ""
+    stands_on: str = ""
 
 
 CPU = torch.device("cpu")

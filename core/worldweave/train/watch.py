@@ -32,7 +32,8 @@ class Watch:
 
     *every* 0: never. curves.csv has the columns step (done so far), loss (mean
     since the row before), gradient (norm before clipping), rate, those of the
-    monitors, and alarm. It is the same whether a training was interrupted or not.
+    monitors, and alarm. It is the same whether a training was interrupted or not;
+    where it goes on with other monitors, theirs are added.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Watch:
         if not (is_due or is_last or now.step % ROW_EVERY == 0):
             return
         values = self._look(averaged) if is_due else {}
+        self._widen(values)
         alarm = self.canary.alarm(now.step, values)
         if alarm:
             self.say(f"warning: {alarm}")
@@ -118,6 +120,15 @@ class Watch:
         said = {name: _short(value) for name, value in values.items()}
         row = {**numbers, **said, LAST: alarm}
         return {column: row.get(column, "") for column in self.columns}
+
+    def _widen(self, values: Mapping[str, float]) -> None:
+        """Give values that have no column yet one, empty so far."""
+        new = [name for name in values if name not in self.columns]
+        if not new:
+            return
+        self.columns = [*self.columns[:-1], *new, LAST]
+        rows = _rows(self.path)
+        self._write([{c: row.get(c, "") for c in self.columns} for row in rows])
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ def worldweave_modalities() -> list[worldweave.Modality]:
                     base="tiny-world",
                     uri="package:worldweave_plugins.depth/weights/tiny-world.safetensors",
                     license="Apache-2.0",
-                    sha256="b36f4cb3f244f78f02291464e7a263da51051cf9cda053d4a770650521f78544",
+                    sha256="2cb9bb032fc7245aa29b11c263bdf7a6d76c99a49057abe6091b0ddea34992ee",
                 ),
                 worldweave.Weights(
                     base="cosmos-transfer1-7b",

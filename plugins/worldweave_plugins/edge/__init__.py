@@ -23,7 +23,7 @@ def worldweave_modalities() -> list[worldweave.Modality]:
                     base="tiny-world",
                     uri="package:worldweave_plugins.edge/weights/tiny-world.safetensors",
                     license="Apache-2.0",
-                    sha256="3df93c2ea6ab72c4304dbcc6fbbac6c69afcdffbc08e6acb0e5a2de4bb1dc1e6",
+                    sha256="6e31754504428a1e0c586ddbc89c90ac35714f0c7799e649969db07e4463f1f4",
                 ),
                 worldweave.Weights(
                     base="cosmos-transfer1-7b",

@@ -20,6 +20,12 @@ def worldweave_modalities() -> list[worldweave.Modality]:
             recipe="worldweave_plugins.hdmap.recipe:RECIPE",
             weights=[
                 worldweave.Weights(
+                    base="tiny-world",
+                    uri="package:worldweave_plugins.hdmap/weights/tiny-world.safetensors",
+                    license="Apache-2.0",
+                    sha256="cfe90fb91248512ee6c5a73ef461fefd7c4940c3e40ad98f443815ee09d8aed6",
+                ),
+                worldweave.Weights(
                     base="cosmos-transfer1-7b-sample-av",
                     uri="hf://nvidia/Cosmos-Transfer1-7B-Sample-AV/hdmap_control.safetensors",
                     license=NVIDIA,

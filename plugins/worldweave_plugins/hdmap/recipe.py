@@ -3,7 +3,7 @@
 from worldweave import Recipe
 
 RECIPE = Recipe(
-    steps=500,
+    steps=900,
     learning_rate=1.5e-3,
     batch_size=12,
     warmup=50,

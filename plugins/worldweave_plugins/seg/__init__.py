@@ -23,7 +23,7 @@ def worldweave_modalities() -> list[worldweave.Modality]:
                     base="tiny-world",
                     uri="package:worldweave_plugins.seg/weights/tiny-world.safetensors",
                     license="Apache-2.0",
-                    sha256="a9d8ee811a5c57fb4ae43742b0aa6bc44080819236233cdb8fdf225220fc2563",
+                    sha256="f436afb216e9375c8817aac17cd127c84cf16d62d76054bf726fae4b5222a91d",
                 ),
                 worldweave.Weights(
                     base="cosmos-transfer1-7b",

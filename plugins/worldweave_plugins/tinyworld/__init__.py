@@ -4,10 +4,10 @@ import worldweave
 
 PLACE = "package:worldweave_plugins.tinyworld/weights"
 SHA256 = {
-    "dit": "b26ae7f24aea47be8d575b65962a2207bd2f14cb4b70a1e07690c22a2cb874e1",
-    "autoencoder": "fb2b271160c9698811af40e876fbd16bc7a96046e2dd5a91894dd23ea61b9b2f",
-    "text_encoder": "d7499543a96f4ec9721553c0366c9b97589911da42e7151f863e4185bd80f371",
-    "annotator": "e0aa5acdc7f29b2c090c867edccf6c704414cf0d8e942a8337270fac34ecca96",
+    "dit": "526769905b65111f4dcdcae80105945093b641bed5b6090ccfa17f78028f0a6a",
+    "autoencoder": "2af6bc61eb647a5c5bbc7ce83d3b2cd7c03e77d9de23b90fcc834d772fed1c9b",
+    "text_encoder": "a5888c9b290cb1f09f94cfe428224a300ae77eb0f94182d98a3660975b32ceb8",
+    "annotator": "c9b1094a7f654b5056fa5a4651346adf91f4f18267a4cccef4d682f80dbfcbcc",
 }
 WEIGHTS = [
     worldweave.Weights(
@@ -34,7 +34,7 @@ def worldweave_bases() -> list[worldweave.Base]:
             chunk_frames=9,
             sizes=((64, 96),),
             fps=24.0,
-            steps=16,
+            steps=10,
             guidance=1.0,
             check_prompt="worldweave_plugins.tinyworld.check:prompt_problems",
             recipe="worldweave_plugins.tinyworld.recipe:RECIPE",

@@ -1,18 +1,22 @@
 """Write a scene of the tiny world as JSON, and render it, from a shell.
 
 python -m worldweave_plugins.tinyworld scene 7 street.json
-python -m worldweave_plugins.tinyworld render street.json street.mp4
+python -m worldweave_plugins.tinyworld render street.json street.mp4 --controls
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import numpy as np
 import typer
 
 from worldweave.io import video
+from worldweave.io.files import atomic_path
+from worldweave_plugins.tinyworld.clips import film
 from worldweave_plugins.tinyworld.render import render_rgb
 from worldweave_plugins.tinyworld.sampling import sample
 from worldweave_plugins.tinyworld.scene import FPS, Family
@@ -50,11 +54,29 @@ def render(
         str, typer.Option(metavar="HxW", help="Height and width in pixels.")
     ] = "64x96",
     frames: Annotated[int, typer.Option(help="How many frames, 24 a second.")] = 9,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Also its exact controls, OUT.NAME.npy.")
+    ] = False,
 ) -> None:
     """Render a scene as a video."""
-    pixels = _size_of(size)
-    video.write(
-        out, render_rgb(read_scene(scene_file), size=pixels, frames=frames), FPS
+    pixels, wanted = _size_of(size), read_scene(scene_file)
+    if not controls:
+        video.write(out, render_rgb(wanted, size=pixels, frames=frames), FPS)
+        return
+    clip = film(wanted, size=pixels, frames=frames)
+    video.write(out, clip.video, FPS)
+    for name, control in clip.controls.items():
+        path = out.with_suffix(f".{name}.npy")
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.save(file, control)
+    print(f"prompt: {clip.prompt}")
+    print(
+        "controls: "
+        + " ".join(
+            "--control-video "
+            + shlex.quote(f"{name}={out.with_suffix(f'.{name}.npy')}")
+            for name in clip.controls
+        )
     )
 
 

@@ -16,6 +16,7 @@ from worldweave_plugins.tinyworld.labels import class_index, colour_classes
 from worldweave_plugins.tinyworld.render import (
     AT_ONCE,
     Rendering,
+    render,
     render_batch,
     render_rgb,
 )
@@ -24,6 +25,7 @@ from worldweave_plugins.tinyworld.scene import FPS, Scene
 from worldweave_plugins.tinyworld.sensors import (
     LidarSweep,
     hdmap_control,
+    lidar,
     lidar_batch,
     lidar_control,
     lidar_truth,
@@ -55,6 +57,18 @@ def clips(
         renderings = render_batch(scenes, device=device)
         sweeps = lidar_batch(scenes, device=device)
         yield from map(_clip, scenes, renderings, sweeps)
+
+
+def film(
+    scene: Scene,
+    *,
+    size: tuple[int, int] = (64, 96),
+    frames: int = 9,
+    device: torch.device | str = "cpu",
+) -> Clip:
+    """Make the clip of one scene at any (height, width) and length."""
+    rendering = render(scene, size=size, frames=frames, device=device)
+    return _clip(scene, rendering, lidar(scene, frames=frames, device=device))
 
 
 def _clip(scene: Scene, rendering: Rendering, sweep: LidarSweep) -> Clip:

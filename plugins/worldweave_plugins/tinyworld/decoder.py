@@ -19,9 +19,11 @@ from worldweave.diffusion.sampler import noise_levels, sample
 from worldweave.io.sizes import to_unit
 from worldweave.loading import LoadedBase, Placement, load_base
 from worldweave.model.step import Step
+from worldweave.train.given import names_of, start_from
 from worldweave.train.precision import autocast
 from worldweave.train.task import Setup, Task
 from worldweave_plugins.tinyworld.autoencoder import HaarPCA
+from worldweave_plugins.tinyworld.restorer import Restorer
 from worldweave_registry import Lazy, WorldweaveError
 
 RECIPE: Final = Recipe(steps=2500, learning_rate=2e-3, batch_size=4, warmup=30)
@@ -37,8 +39,9 @@ def build(setup: Setup) -> Task:
     """Return the training of tiny-world's decoder, for ``worldweave train decoder``.
 
     The base redraws training clips from several noise levels; the restorer learns
-    to bring its drawing back to the clip. Raises ``WorldweaveError`` where the base
-    has no autoencoder of ours or makes no clips.
+    to bring its drawing back to the clip. It starts fresh, whatever the base ships,
+    or from the autoencoder ``setup.init`` names. Raises ``WorldweaveError`` where the
+    base has no autoencoder of ours or makes no clips, or that one does not fit.
     """
     description = setup.base
     if description.clips is None:
@@ -50,11 +53,15 @@ def build(setup: Setup) -> Task:
         hook=setup.catalog.hook,
     )
     model = _haar_pca(base.autoencoder)
-    clips = list(setup.make_clips(description.clips, setup.seed, setup.clips))
-    true = torch.cat([to_unit(clip.video) for clip in clips])
-    drawn = _redraw_all(
-        base, model, true, [clip.prompt for clip in clips], setup.seed, setup.device
-    )
+    start = _start(model, setup)
+    videos, prompts = [], []
+    for clip in setup.make_clips(description.clips, setup.seed, setup.clips):
+        # Nothing else of a clip is kept: its truth and controls are twice as large.
+        videos.append(to_unit(clip.video))
+        prompts.append(clip.prompt)
+    true = torch.cat(videos)
+    del videos
+    drawn = _redraw_all(base, model, true, prompts, setup.seed, setup.device)
     mine = setup.share(recipe.batch_size)
     restore = setup.compiled(model.restorer.requires_grad_(True))
 
@@ -70,8 +77,16 @@ def build(setup: Setup) -> Task:
         store.write(path, model.state_dict(), {"kind": "autoencoder"})
         return [path]
 
-    what = f"decoder for {description.name} from {len(clips)} clips"
-    return Task(what=what, model=model.restorer, loss=loss, recipe=recipe, save=save)
+    what = f"decoder for {description.name} from {len(prompts)} clips"
+    return Task(
+        what=what,
+        model=model.restorer,
+        loss=loss,
+        recipe=recipe,
+        save=save,
+        started_from=start,
+        stands_on=names_of(base.files),
+    )
 
 
 def distance(made: Tensor, true: Tensor) -> Tensor:
@@ -92,6 +107,28 @@ def _haar_pca(autoencoder: Autoencoder) -> HaarPCA:
             "tiny-world has a decoder to be trained here"
         )
     return autoencoder
+
+
+def _start(model: HaarPCA, setup: Setup) -> str:
+    """Give ``model`` the restorer to begin with; return whose it is, "" if fresh."""
+    if setup.init is None:
+        torch.manual_seed(setup.seed)
+        model.restorer = Restorer().to(setup.device)
+        return ""
+    given = HaarPCA()
+    told = start_from(given, setup.init, "autoencoder", setup.device)
+    if not all(torch.equal(*pair) for pair in zip(_fit(given), _fit(model), strict=True)):
+        raise WorldweaveError(
+            f"cannot start from {setup.init}: its latents are not those of base "
+            f"{setup.base.name!r}; give an autoencoder that was trained for this base"
+        )
+    model.restorer = given.restorer
+    return told
+
+
+def _fit(model: HaarPCA) -> tuple[Tensor, ...]:
+    """Return what the latents depend on, none of it trained here."""
+    return model.mean.float(), model.basis.float(), model.scale.float()
 
 
 @torch.no_grad()

@@ -23,7 +23,8 @@ class Range:
     def read(self, value: object) -> float:
         """Return the number. Raise ValueError that tells what was expected."""
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not self.low <= float(value) <= self.high:  # type: ignore[arg-type]
+        # Not as a float: a whole number may be too large for one.
+        if not is_number or not self.low <= value <= self.high:  # type: ignore[operator]
             raise ValueError(f"is {_short(value)}; give {self}")
         return float(value)  # type: ignore[arg-type]
 

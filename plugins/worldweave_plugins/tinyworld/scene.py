@@ -19,8 +19,6 @@ Time = Literal["day", "dusk", "night"]
 Shape = Literal["box", "ball"]
 
 FPS: Final = 24
-HELD_OUT_SEED: Final = 1_000_000
-"""Seeds from here on are for evaluation; training stays below."""
 
 TIMES: Final[tuple[Time, ...]] = ("day", "dusk", "night")
 WALLS: Final = ("brick", "grey")

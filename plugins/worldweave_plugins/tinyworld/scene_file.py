@@ -53,7 +53,7 @@ def read_scene(path: Path) -> Scene:
             f"{path} is not JSON: {error.msg} at line {error.lineno}, "
             f"column {error.colno}; correct it there"
         ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise WorldweaveError(
             f"{path} is not a scene in JSON; write one with write_scene"
         ) from error

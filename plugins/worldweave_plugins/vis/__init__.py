@@ -23,7 +23,7 @@ def worldweave_modalities() -> list[worldweave.Modality]:
                     base="tiny-world",
                     uri="package:worldweave_plugins.vis/weights/tiny-world.safetensors",
                     license="Apache-2.0",
-                    sha256="cc9807e663a5d7b2357b63831f08bbfaaf575774ff05d094fd52cfad36cb2fcf",
+                    sha256="f699e63db299d1c067e55fad77131eded17b1fbe33e83e030be25f61df583255",
                 ),
                 worldweave.Weights(
                     base="cosmos-transfer1-7b",

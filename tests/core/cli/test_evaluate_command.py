@@ -56,4 +56,4 @@ def test_a_modality_may_be_scored_by_its_base(run, tmp_path):
     assert ran.code == 0, ran.stderr
     assert "small network" in ran.stdout
     means = json.loads(out.read_text())["means"]
-    assert 0 <= means["off"] < means["ceiling"] <= 1
+    assert 0 <= means["off"] < means["tokenizer"] <= 1

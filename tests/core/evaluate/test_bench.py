@@ -158,3 +158,36 @@ def test_all_modalities_with_weights_are_found() -> None:
     names = with_weights(discover(), "tiny-world")
     assert {"vis", "edge", "depth", "seg"} <= set(names)
     assert with_weights(discover(), "no-such-base") == []
+
+
+OTHER_MAKER = """
+import attrs
+from worldweave_plugins.tinyworld.clips import clips as make
+
+def clips(seed, count):
+    for clip in make(seed, count):
+        depth = clip.truth["depth"] + {shift}
+        yield attrs.evolve(clip, truth=dict(clip.truth, depth=depth))
+"""
+
+
+def test_scores_of_other_clips_are_not_mixed(
+    evaluated: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "toy_maker.py").write_text(OTHER_MAKER.format(shift=0.1))
+    monkeypatch.syspath_prepend(tmp_path)
+    catalog = discover()
+    base = attrs.evolve(catalog.find_base("tiny-world"), clips="toy_maker:clips")
+    other = attrs.evolve(catalog, bases={"tiny-world": base})
+    partial = tmp_path / "report.partial.jsonl"
+    evaluated(tables=["gaps"], partial=partial)
+    before = partial.read_bytes()
+    with pytest.raises(
+        WorldweaveError, match=r"scores of other clips: 2 of 2 .*delete it or"
+    ):
+        evaluated(tables=["gaps"], partial=partial, catalog=other)
+    assert partial.read_bytes() == before
+    # With the same maker it goes on, also with more clips.
+    evaluated(tables=["gaps"], partial=partial, clips=2)

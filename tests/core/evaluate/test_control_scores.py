@@ -18,14 +18,14 @@ def modality(metric):
 
 
 def test_the_mean_of_each_row():
-    scores = Scores(ceiling=(1.0,), on=(0.5, 1.0), off=(0.0, 0.5), wrong=(-1.0, 1.0))
-    assert scores.means() == {"ceiling": 1.0, "on": 0.75, "off": 0.25, "wrong": 0.0}
+    scores = Scores(tokenizer=(1.0,), on=(0.5, 1.0), off=(0.0, 0.5), wrong=(-1.0, 1.0))
+    assert scores.means() == {"tokenizer": 1.0, "on": 0.75, "off": 0.25, "wrong": 0.0}
 
 
 def test_a_clip_without_a_score_does_not_count():
     none = float("nan")
-    scores = Scores(ceiling=(none, 1.0), on=(none,), off=(0.5,), wrong=(0.0,))
-    assert scores.means()["ceiling"] == 1.0
+    scores = Scores(tokenizer=(none, 1.0), on=(none,), off=(0.5,), wrong=(0.0,))
+    assert scores.means()["tokenizer"] == 1.0
     assert np.isnan(scores.means()["on"])
 
 

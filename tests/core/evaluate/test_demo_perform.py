@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from worldweave.cli import main
-from worldweave.evaluate.demo.film import CEILING, SOURCE, through
+from worldweave.evaluate.control import through_autoencoder
+from worldweave.evaluate.demo.film import CEILING, SOURCE
 from worldweave.evaluate.demo.layout import AMBER, BLUE, map_picture
 from worldweave.evaluate.demo.perform import perform, what_next
 from worldweave.evaluate.demo.prepare import Demo
@@ -172,7 +173,7 @@ def test_the_command_for_own_maps_reads_the_files_of_the_demonstration(
 
 def test_a_long_video_goes_through_the_autoencoder_chunk_by_chunk(pipeline, clip):
     twice = np.concatenate([clip[:9], clip[:9]])
-    made = through(pipeline, np.concatenate([twice, clip[:2]]))
+    made = through_autoencoder(pipeline, np.concatenate([twice, clip[:2]]))
     assert made.shape == (20, 64, 96, 3)
     np.testing.assert_array_equal(made[:9], made[9:18])
     assert np.abs(made[:10].astype(int) - clip).mean() < 12

@@ -118,6 +118,28 @@ def test_the_base_judges_what_has_no_metric_of_its_own(subject, tmp_path, monkey
     ]
 
 
+ASKED = """
+class Asked:
+    name, summary = "Asked", "whether blue is asked for"
+    higher_is_better = True
+    def __call__(self, video, clip):
+        return float("blue" in clip.prompt)
+def metrics():
+    return {"prompt": Asked()}
+"""
+
+
+def test_a_prompt_is_judged_by_what_was_asked_for(subject, tmp_path, monkeypatch):
+    (tmp_path / "toy_asked.py").write_text(ASKED)
+    monkeypatch.syspath_prepend(tmp_path)
+    catalog = discover()
+    base = attrs.evolve(catalog.find_base("tiny-world"), metrics="toy_asked:metrics")
+    for prompt, score in (("blue cars", 1.0), ("red cars", 0.0)):
+        asked = attrs.evolve(subject, prompt=prompt)
+        *_, column = columns_of(asked, base, catalog.modalities)
+        assert column.measure(subject.frames) == score
+
+
 def test_a_region_is_judged_by_itself(subject):
     off = attrs.evolve(
         HIGHER,

@@ -85,6 +85,11 @@ def test_everything_wrong_with_regions_is_told_at_once() -> None:
     assert "'a' is to lead both regions" in str(caught.value)
 
 
+def test_a_modality_is_evaluated_once() -> None:
+    with pytest.raises(Problems, match="'a' is named more than once"):
+        make_plan(["a", "b", "a"], tables=TABLES, clips=2, few=2, seeds=2)
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"front": ["a"]}, {"tables": ["2"], "can_split": False}],

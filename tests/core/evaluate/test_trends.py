@@ -158,6 +158,12 @@ def test_the_closed_gap_is_the_way_from_no_control_to_the_ceiling(
     assert gaps["seg"]["wrong"]["mean"] == pytest.approx(1.3)
 
 
+def test_no_gap_is_closed_where_no_control_beats_the_ceiling(results: Results) -> None:
+    found = report(changed(results, NONE, [1.2] * 4), METRICS, ABOUT)
+    assert found["gaps"]["vis"]["closed"] is None
+    assert found["gaps"]["seg"]["closed"] is not None
+
+
 def test_a_report_can_be_written_and_read(results: Results, tmp_path: Path) -> None:
     found = report(results, METRICS, ABOUT)
     write(tmp_path / "report.json", found)

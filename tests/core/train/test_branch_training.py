@@ -274,3 +274,18 @@ def test_a_maker_of_clips_is_told_the_device_if_it_asks(setup, tmp_path, monkeyp
     assert here.make_clips(Lazy("toy_clips:placed"), 1, 2) == [
         (1, 2, torch.device("meta"))
     ]
+
+
+def test_a_branch_says_which_files_of_the_base_it_stands_on(
+    base, modality, recipe, clips, setup, tmp_path
+):
+    (tmp_path / "dit").write_bytes(b"")
+    files = {"dit": tmp_path / "dit"}
+    task = task_of(
+        setup(),
+        modality("place", None),
+        attrs.evolve(base, files=files),
+        recipe,
+        clips,
+    )
+    assert task.stands_on == "dit e3b0c44298fc"

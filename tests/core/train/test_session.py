@@ -164,3 +164,48 @@ def test_without_a_compiler_a_module_runs_as_it_is(tmp_path, monkeypatch):
     (line,) = said
     assert line.startswith("not compiled, so steps are slower: ")
     assert "no-such-compiler" in line
+
+
+PLAIN = """
+import torch
+from torch import nn
+
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.ones(1, 1, {channels}))
+
+    def encode(self, prompts):
+        return self.token.expand(len(prompts), -1, -1)
+
+def load(weights, *, device, dtype):
+    return Plain().to(device, dtype)
+"""
+
+
+def test_a_base_is_trained_with_an_encoder_that_drops_no_words(tmp_path, monkeypatch):
+    catalog = discover()
+    base = catalog.find_base("tiny-world")
+    channels = base.config.load().text_channels
+    (tmp_path / "toy_plain.py").write_text(PLAIN.format(channels=channels))
+    monkeypatch.syspath_prepend(tmp_path)
+    setup = Setup(
+        base=attrs.evolve(base, text_encoder="toy_plain:load"),
+        catalog=catalog,
+        clips=2,
+        overrides={"batch_size": 2},
+        is_monitored=False,
+    )
+    task = build("base", setup)
+    loss = task.loss(torch.Generator().manual_seed(0))
+    loss.backward()
+    assert task.model.get_parameter("text_encoder.token").grad is not None
+    assert loss.isfinite()
+
+
+def test_a_base_stands_on_its_autoencoder():
+    catalog = discover()
+    base = catalog.find_base("tiny-world")
+    setup = Setup(base=base, catalog=catalog, clips=1, is_monitored=False)
+    digest = part_of(base, "autoencoder").sha256
+    assert build("base", setup).stands_on == f"autoencoder {digest[:12]}"

@@ -361,3 +361,15 @@ def test_the_rate_rises_stays_and_falls_to_nought():
 
 def test_without_warmup_the_first_step_is_a_full_one():
     assert rate(0, Recipe(steps=10, learning_rate=2.0, warmup=0)) == 2.0
+
+
+def test_a_state_that_stands_on_another_base_is_refused_with_both(trainer):
+    first = trainer()
+    first.task = attrs.evolve(first.task, stands_on="dit 0123456789ab")
+    first.run(silent, until=1)
+    second = trainer()
+    second.task = attrs.evolve(second.task, stands_on="dit fedcba987654")
+    with pytest.raises(
+        WeightsError, match=r"its base is dit 0123456789ab, here it is dit fedcba98"
+    ):
+        second.resume()

@@ -1,6 +1,7 @@
 """Monitors tell whether a control is followed, and change nothing."""
 
 import csv
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -122,6 +123,14 @@ def test_watching_changes_no_bit_of_the_training(trainer):
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
+def test_gates_are_followed_when_loading_puts_new_weights_in_their_place():
+    model = nn.Sequential(nn.Linear(2, 2, bias=False))
+    nn.init.zeros_(model[0].weight)
+    gates = GateNorms.of(model)
+    model.load_state_dict({"0.weight": torch.ones(2, 2)}, assign=True)
+    assert gates() == {"gate_0.weight": 2.0}
+
+
 def test_the_curves_tell_of_hints_gates_and_losses(trainer):
     watched = trainer(watched=2)
     losses = []
@@ -207,3 +216,30 @@ def test_curves_that_cannot_be_written_are_told(tmp_path):
     now = Progress(step=1, steps=1, loss=1.0, gradient=1.0, rate=0.1)
     with pytest.raises(WorldweaveError, match=r"curves.csv: .* the same command"):
         watch.after(now, None)
+
+
+def test_other_monitors_get_columns_of_their_own_on_resume(tmp_path):
+    def watch(**values):
+        return Watch(tmp_path, (lambda: values,), Canary(after=9), every=1)
+
+    def after(watched, step):
+        now = Progress(step=step, steps=3, loss=1.0, gradient=1.0, rate=0.1)
+        watched.after(now, nullcontext)
+
+    first = watch(old=1.0)
+    first.begin(0, {}, nullcontext)
+    after(first, 1)
+    second = watch(new=2.0, newer=3.0)
+    second.begin(1, {}, nullcontext)
+    after(second, 2)
+    after(second, 3)
+    with second.path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        *("step", "loss", "gradient", "rate", "old", "new", "newer", "alarm")
+    ]
+    found = [(row["step"], row["old"], row["new"], row["newer"]) for row in rows]
+    assert found == [
+        *(("0", "1", "", ""), ("1", "1", "", "")),
+        *(("2", "", "2", "3"), ("3", "", "2", "3")),
+    ]

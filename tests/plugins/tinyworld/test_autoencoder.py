@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from worldweave.base import Autoencoder
+from worldweave.base import HELD_OUT, Autoencoder
 from worldweave.io.sizes import to_unit
 from worldweave_plugins.tinyworld.autoencoder import (
     HaarPCA,
@@ -16,7 +16,6 @@ from worldweave_plugins.tinyworld.autoencoder import (
     load,
 )
 from worldweave_plugins.tinyworld.clips import clips
-from worldweave_plugins.tinyworld.scene import HELD_OUT_SEED
 from worldweave_registry.errors import WeightsError
 
 
@@ -27,7 +26,7 @@ def model() -> HaarPCA:
 
 @pytest.fixture(scope="module")
 def held_out() -> Tensor:
-    videos = [to_unit(clip.video) for clip in clips(HELD_OUT_SEED, 16)]
+    videos = [to_unit(clip.video) for clip in clips(HELD_OUT, 16)]
     return torch.cat(videos)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from worldweave.checkpoints import store
+from worldweave.io.files import sha256
 from worldweave.train.loop import Trainer
 from worldweave.train.task import Setup
 from worldweave_plugins.tinyworld import autoencoder, decoder
@@ -53,12 +54,45 @@ def test_what_is_saved_is_what_the_loader_reads(tmp_path: Path) -> None:
         assert torch.equal(loaded.restorer.state_dict()[name], value)
 
 
-def test_a_fresh_restorer_lowers_its_loss_on_what_it_is_shown() -> None:
-    torch.manual_seed(0)
+def test_a_training_starts_with_no_effect_whatever_is_shipped() -> None:
     task = decoder.build(setup())
-    for parameter in task.model.parameters():
-        torch.nn.init.zeros_(parameter) if parameter.ndim < 2 else None
-    torch.nn.init.zeros_(task.model.get_parameter("leave.weight"))
+    video = torch.rand(1, 3, 5, 8, 8)
+    assert torch.equal(task.model(video), video)
+    assert task.started_from == ""
+    again = decoder.build(setup()).model.state_dict()
+    for name, value in task.model.state_dict().items():
+        assert torch.equal(again[name], value)
+
+
+def test_a_training_may_start_from_the_result_of_another(tmp_path: Path) -> None:
+    first = decoder.build(setup())
+    torch.nn.init.ones_(first.model.get_parameter("leave.bias"))
+    (path,) = first.save(tmp_path)
+    for init in (path, tmp_path):
+        second = decoder.build(setup(init=init))
+        assert second.started_from == f"autoencoder {sha256(path)[:12]}"
+        for name, value in first.model.state_dict().items():
+            assert torch.equal(second.model.state_dict()[name], value)
+        assert all(p.requires_grad for p in second.model.parameters())
+
+
+def test_an_autoencoder_with_other_latents_is_no_start(tmp_path: Path) -> None:
+    path = tmp_path / "autoencoder.safetensors"
+    store.write(path, autoencoder.HaarPCA().state_dict())
+    with pytest.raises(WorldweaveError, match="its latents are not those of base"):
+        decoder.build(setup(init=path))
+
+
+def test_a_decoder_says_which_base_it_stands_on() -> None:
+    given = setup()
+    parts = ("dit", "autoencoder", "text_encoder")
+    weights = {w.part: w.sha256 or "" for w in given.base.weights}
+    wanted = ", ".join(f"{part} {weights[part][:12]}" for part in parts)
+    assert decoder.build(given).stands_on == wanted
+
+
+def test_a_fresh_restorer_lowers_its_loss_on_what_it_is_shown() -> None:
+    task = decoder.build(setup())
     fixed = torch.Generator()
 
     def loss() -> torch.Tensor:

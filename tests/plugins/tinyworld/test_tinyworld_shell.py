@@ -7,6 +7,7 @@ import pytest
 
 from worldweave.io import video
 from worldweave_plugins.tinyworld.__main__ import main
+from worldweave_plugins.tinyworld.clips import clips
 from worldweave_plugins.tinyworld.render import render_rgb
 from worldweave_plugins.tinyworld.sampling import sample
 from worldweave_plugins.tinyworld.scene_file import read_scene
@@ -21,6 +22,21 @@ def test_a_scene_is_written_and_rendered(tmp_path: Path) -> None:
     assert shown.fps == 24
     expected = render_rgb(sample(7, "table"), size=(128, 192), frames=5)
     assert np.abs(shown.frames.astype(int) - expected).mean() < 4
+
+
+def test_a_scene_comes_with_its_exact_controls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, clip = str(tmp_path / "scene.json"), tmp_path / "scene.mp4"
+    main(["scene", "7", scene])
+    assert main(["render", scene, str(clip), "--controls"]) == 0
+    said = capsys.readouterr().out
+    (same,) = clips(7, 1)
+    assert f"prompt: {same.prompt}" in said
+    for name, control in same.controls.items():
+        path = clip.with_suffix(f".{name}.npy")
+        assert f"--control-video {name}={path}" in said
+        np.testing.assert_array_equal(np.load(path), control)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
-import numpy as np
-import torch
 
 from worldweave.base import Frames
+from worldweave.evaluate.control import through_autoencoder
 from worldweave.evaluate.demo.prepare import Demo
 from worldweave.evaluate.demo.scoreboard import (
     Column,
@@ -22,8 +21,7 @@ from worldweave.evaluate.demo.scoreboard import (
 )
 from worldweave.evaluate.demo.subjects import Subject, save_array
 from worldweave.evaluate.demo.takes import Take, save_maps
-from worldweave.generate.pipeline import Generation, Pipeline, Tick
-from worldweave.io import sizes
+from worldweave.generate.pipeline import Generation, Tick
 from worldweave.io import video as video_io
 from worldweave_registry import WeightsError
 
@@ -74,7 +72,7 @@ def film(demo: Demo, subject: Subject, tick: Callable[[Tick], None]) -> Filmed:
         )
         generation.save(folder / f"{take.name}.mp4")
         made[take] = generation
-    ceiling = through(demo.pipeline, subject.frames)
+    ceiling = through_autoencoder(demo.pipeline, subject.frames)
     frames = {take.title: each.frames for take, each in made.items()}
     leading = [
         c for c in columns if demo.leads is not None and c.modality in demo.leads
@@ -116,16 +114,3 @@ def _save_inputs(subject: Subject, folder: Path) -> dict[str, Path]:
     for name, control in subject.controls.items():
         save_array(files[name], control)
     return files
-
-
-def through(pipeline: Pipeline, frames: Frames) -> Frames:
-    """Encode and decode frames (T, H, W, 3): the best any generation could look."""
-    autoencoder, place = pipeline.base.autoencoder, pipeline.base.placement.device
-    length = pipeline.base.description.chunk_frames
-    chunks = []
-    with torch.inference_mode():
-        for start in range(0, len(frames), length):
-            chunk = sizes.fit_length(frames[start : start + length], length)
-            latent = autoencoder.encode(sizes.to_unit(chunk).to(place))
-            chunks.append(sizes.to_frames(autoencoder.decode(latent)))
-    return np.concatenate(chunks)[: len(frames)]

@@ -14,16 +14,11 @@ from worldweave.evaluate.demo.subjects import (
     held_out_clips,
 )
 from worldweave.evaluate.demo.takes import Take, choose_leads, takes_of
+from worldweave.evaluate.session import with_weights
 from worldweave.generate.load import load
 from worldweave.generate.pipeline import Pipeline
-from worldweave.request.check import branch_weights, raise_all
-from worldweave_registry import (
-    Base,
-    Modality,
-    WeightsError,
-    WorldweaveError,
-    discover,
-)
+from worldweave.request.check import raise_all
+from worldweave_registry import Base, Modality, WorldweaveError, discover
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -79,11 +74,7 @@ def prepare(
     description = catalog.find_base(base)
     if description.check_prompt is not None:
         raise_all(description.check_prompt.load()(prompt or ""))
-    modalities = {
-        name: modality
-        for name, modality in catalog.modalities.items()
-        if _has_weights(modality, base)
-    }
+    modalities = {n: catalog.modalities[n] for n in with_weights(catalog, base)}
     subjects: tuple[Subject, ...]
     if video is not None:
         _refuse_own_folder(video, out)
@@ -142,11 +133,3 @@ def _refuse_own_folder(video: Path, out: Path) -> None:
             f"{video} lies where the results go and could be replaced; "
             "give --out another folder"
         )
-
-
-def _has_weights(modality: Modality, base: str) -> bool:
-    try:
-        branch_weights(modality, base)
-    except WeightsError:
-        return False
-    return True

@@ -97,7 +97,9 @@ def columns_of(
     clip = subject.clip
     if clip is None:
         base = attrs.evolve(base, metrics=None)
-        clip = Clip(video=subject.frames, prompt=subject.prompt)
+        clip = Clip(video=subject.frames, prompt="")
+    # What was asked for may be another prompt than the clip's.
+    clip = attrs.evolve(clip, prompt=subject.prompt)
     metrics = metrics_for(base, [catalog[name] for name in subject.controls])
     return [
         _column(name, metric, clip)
