@@ -77,7 +77,7 @@ def test_the_newest_state_tells_the_step(script, tmp_path):
 def test_pieces_that_get_nowhere_end_the_program(script):
     for fine in ([0], [0, 1], [0, 1, 40], [0, 40, 41]):
         script.refuse_standstill("base", fine, 9)
-    with pytest.raises(SystemExit, match="base stands still.* from step 40 to 42,"):
+    with pytest.raises(SystemExit, match=r"base stands still.* from step 40 to 42,"):
         script.refuse_standstill("base", [0, 40, 41, 42], 9)
     with pytest.raises(SystemExit, match="from step 0 to 0,"):
         script.refuse_standstill("base", [0, 0, 0], 9)

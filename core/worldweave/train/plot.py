@@ -39,7 +39,6 @@ def draw(path: Path, rows: Rows, title: str) -> None:
 def _loss(panel: Axes, rows: Rows) -> None:
     panel.set_title("loss")
     panel.plot(*_series(rows, "loss"), color="black", linewidth=1)
-    _log_if_positive(panel)
 
 
 def _x0_errors(panel: Axes, rows: Rows) -> None:

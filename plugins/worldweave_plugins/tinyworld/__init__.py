@@ -49,7 +49,7 @@ def worldweave_bases() -> list[worldweave.Base]:
             metadata={
                 "example": "package:worldweave_plugins.tinyworld/example.mp4",
                 "example_prompt": "two red cars on a street by day",
-                "demo_clips": "24 28",
+                "demo_clips": "6 28",
                 "demo_maps": "edge vis",
             },
         )

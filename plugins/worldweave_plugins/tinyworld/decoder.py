@@ -117,7 +117,9 @@ def _start(model: HaarPCA, setup: Setup) -> str:
         return ""
     given = HaarPCA()
     told = start_from(given, setup.init, "autoencoder", setup.device)
-    if not all(torch.equal(*pair) for pair in zip(_fit(given), _fit(model), strict=True)):
+    if not all(
+        torch.equal(*pair) for pair in zip(_fit(given), _fit(model), strict=True)
+    ):
         raise WorldweaveError(
             f"cannot start from {setup.init}: its latents are not those of base "
             f"{setup.base.name!r}; give an autoencoder that was trained for this base"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -180,7 +181,15 @@ def test_scores_of_other_clips_are_not_mixed(
     monkeypatch.syspath_prepend(tmp_path)
     catalog = discover()
     base = attrs.evolve(catalog.find_base("tiny-world"), clips="toy_maker:clips")
-    other = attrs.evolve(catalog, bases={"tiny-world": base})
+    other = attrs.evolve(
+        catalog,
+        plugins=tuple(
+            attrs.evolve(plugin, bases=(base,))
+            if plugin.name == "tinyworld"
+            else plugin
+            for plugin in catalog.plugins
+        ),
+    )
     partial = tmp_path / "report.partial.jsonl"
     evaluated(tables=["gaps"], partial=partial)
     before = partial.read_bytes()

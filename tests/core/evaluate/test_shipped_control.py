@@ -1,31 +1,33 @@
-"""The shipped edge branch controls the shipped base, on clips nobody trained on."""
+"""The shipped branches control the shipped base, on clips nobody trained on."""
 
 import pytest
 
-from worldweave.base import HELD_OUT
-from worldweave.evaluate.control import control_scores
-from worldweave.generate.load import load
+from worldweave.evaluate.session import evaluate_base
+
+NAMES = ("vis", "edge", "depth", "seg", "hdmap", "lidar")
 
 
 @pytest.fixture(scope="module")
-def scores():
-    pipeline = load("tiny-world", modalities=["edge"], device="cpu")
-    clips = list(pipeline.base.description.clips.load()(HELD_OUT, 6))
-    return control_scores(pipeline, "edge", clips)
+def found():
+    # Over 64 clips the gaps close by 0.45 to 0.75: docs/benchmarks/tinyworld.md.
+    return evaluate_base("tiny-world", tables=("gaps",), clips=3, device="cpu")
 
 
-def test_edges_follow_a_control_better_than_none(scores):
-    means = scores.means()
-    # 1.27 here and 1.33 over 16 clips; 1.2 is the least we promise.
-    assert means["on"] >= 1.2 * means["off"]
-    assert all(on > off for on, off in zip(scores.on, scores.off, strict=True))
+@pytest.mark.parametrize("name", NAMES)
+def test_every_control_closes_a_good_part_of_its_gap(found, name):
+    assert found["gaps"][name]["closed"] >= 0.25
 
 
-def test_a_wrong_control_is_no_better_than_none(scores):
-    means = scores.means()
-    assert means["wrong"] <= means["off"]
-    assert all(on > wrong for on, wrong in zip(scores.on, scores.wrong, strict=True))
+@pytest.mark.parametrize("name", NAMES)
+def test_the_right_control_is_better_than_that_of_another_clip(found, name):
+    row, metric = found["gaps"][name], found["metrics"][name]
+    right, wrong = row["right"]["mean"], row["wrong"]["mean"]
+    assert right > wrong if metric["higher_is_better"] else right < wrong
 
 
-def test_the_autoencoder_is_not_what_limits_the_score(scores):
-    assert scores.means()["tokenizer"] > 0.9
+@pytest.mark.parametrize("name", NAMES)
+def test_the_autoencoder_is_not_what_limits_the_score(found, name):
+    row = found["gaps"][name]
+    lost = abs(row["ceiling"]["mean"] - row["tokenizer"]["mean"])
+    gap = abs(row["ceiling"]["mean"] - row["none"]["mean"])
+    assert lost < 0.2 * gap

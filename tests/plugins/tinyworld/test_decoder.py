@@ -68,12 +68,11 @@ def test_a_training_may_start_from_the_result_of_another(tmp_path: Path) -> None
     first = decoder.build(setup())
     torch.nn.init.ones_(first.model.get_parameter("leave.bias"))
     (path,) = first.save(tmp_path)
-    for init in (path, tmp_path):
-        second = decoder.build(setup(init=init))
-        assert second.started_from == f"autoencoder {sha256(path)[:12]}"
-        for name, value in first.model.state_dict().items():
-            assert torch.equal(second.model.state_dict()[name], value)
-        assert all(p.requires_grad for p in second.model.parameters())
+    second = decoder.build(setup(init=tmp_path))
+    assert second.started_from == f"autoencoder {sha256(path)[:12]}"
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[name], value)
+    assert all(p.requires_grad for p in second.model.parameters())
 
 
 def test_an_autoencoder_with_other_latents_is_no_start(tmp_path: Path) -> None:
@@ -100,7 +99,7 @@ def test_a_fresh_restorer_lowers_its_loss_on_what_it_is_shown() -> None:
 
     optimizer = torch.optim.AdamW(task.model.parameters(), lr=5e-4)
     first = loss().item()
-    for _ in range(24):
+    for _ in range(36):
         optimizer.zero_grad()
         value = loss()
         value.backward()  # type: ignore[no-untyped-call]
