@@ -22,7 +22,7 @@ from tinyworld_sweep import distance, fineness
 
 import worldweave
 from worldweave.base import HELD_OUT
-from worldweave.evaluate.control import load_metric
+from worldweave.evaluate.metrics import load_metric
 from worldweave.train.branch import control_maker
 
 
