@@ -30,7 +30,10 @@ def scene_problems(scene: Scene) -> list[str]:
     if found:
         return found
     if isinstance(scene.place, Street):
-        return [*_camera_problems(scene.camera), *_street_problems(scene)]
+        return [
+            *_camera_problems(scene.camera),
+            *_street_problems(scene.place, scene.camera),
+        ]
     return [*_camera_problems(scene.camera), *_table_problems(scene.place)]
 
 
@@ -44,9 +47,7 @@ def _camera_problems(camera: Camera) -> list[str]:
     ]
 
 
-def _street_problems(scene: Scene) -> list[str]:
-    street, camera = scene.place, scene.camera
-    assert isinstance(street, Street)
+def _street_problems(street: Street, camera: Camera) -> list[str]:
     found = []
     edge = street.half_width
     aside = abs(camera.position[0]) + abs(camera.velocity[0]) / SWAY
