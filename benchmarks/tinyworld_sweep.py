@@ -23,14 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worldweave.base import HELD_OUT, Clip
-from worldweave.diffusion.edm import per_sample, scaling
 from worldweave.diffusion.sampler import noise_levels, sample
 from worldweave.io.sizes import to_frames, to_unit
 from worldweave.model.config import DiTConfig
 from worldweave.model.dit import DiT
-from worldweave.model.step import Step
 from worldweave.train.clips import PROMPT_DROPOUT, drop
-from worldweave.train.objective import Objective
+from worldweave.train.objective import Objective, predicted_clean
 from worldweave.train.precision import autocast
 from worldweave_plugins.tinyworld.autoencoder import HaarPCA
 from worldweave_plugins.tinyworld.clips import clips
@@ -214,18 +212,11 @@ def guided(
     """Denoise with guidance 1: c + 1 (c - u)."""
     with autocast():
         texts = [text_encoder.encode(words) for words in (prompts, [""] * len(noise))]
-    mask = torch.zeros_like(noise[:, :1])
     levels = noise_levels(STEPS)
 
     def predict(x: Tensor, sigma: Tensor) -> Tensor:
-        factor = scaling(sigma.expand(len(x)))
-        seen = per_sample(factor.input, x) * x
-        x0 = []
-        for text in texts:
-            step = Step(c_noise=factor.noise, text=text, fps=FPS, condition_mask=mask)
-            with autocast():
-                out = dit(seen, step).float()
-            x0.append(per_sample(factor.skip, x) * x + per_sample(factor.out, x) * out)
+        with autocast():
+            x0 = [predicted_clean(dit, x, float(sigma), t, FPS) for t in texts]
         return 2.0 * x0[0] - x0[1]
 
     return sample(predict, noise * levels[0].float(), levels)

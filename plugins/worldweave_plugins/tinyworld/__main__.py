@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import numpy as np
 import typer
 
 from worldweave.io import video
-from worldweave.io.files import atomic_path
+from worldweave.io.arrays import save_array
 from worldweave_plugins.tinyworld.clips import film
 from worldweave_plugins.tinyworld.render import render_rgb
 from worldweave_plugins.tinyworld.sampling import sample
@@ -66,9 +65,7 @@ def render(
     clip = film(wanted, size=pixels, frames=frames)
     video.write(out, clip.video, FPS)
     for name, control in clip.controls.items():
-        path = out.with_suffix(f".{name}.npy")
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.save(file, control)
+        save_array(out.with_suffix(f".{name}.npy"), control)
     print(f"prompt: {clip.prompt}")
     print(
         "controls: "

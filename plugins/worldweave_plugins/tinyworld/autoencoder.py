@@ -114,8 +114,8 @@ class HaarPCA(nn.Module):
         return self._synthesise(coefficients).to(hint.dtype)
 
     def save(self, path: Path) -> None:
-        """Write the basis to a safetensors file; all of it or nothing."""
-        store.write(path, self.state_dict())
+        """Write basis and restorer to a safetensors file; all of it or nothing."""
+        store.write(path, self.state_dict(), {"kind": "autoencoder"})
 
     def _analyse(self, video: Tensor) -> Tensor:
         """Map (B, 3, T, H, W) to fp32 coefficients (B, t, h, w, 192)."""

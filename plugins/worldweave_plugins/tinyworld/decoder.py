@@ -13,13 +13,11 @@ from torch import Generator, Tensor
 
 from worldweave import Recipe
 from worldweave.base import Autoencoder
-from worldweave.checkpoints import store
-from worldweave.diffusion.edm import per_sample, scaling
 from worldweave.diffusion.sampler import noise_levels, sample
 from worldweave.io.sizes import to_unit
 from worldweave.loading import LoadedBase, Placement, load_base
-from worldweave.model.step import Step
 from worldweave.train.given import names_of, start_from
+from worldweave.train.objective import predicted_clean
 from worldweave.train.precision import autocast
 from worldweave.train.task import Setup, Task
 from worldweave_plugins.tinyworld.autoencoder import HaarPCA
@@ -68,13 +66,13 @@ def build(setup: Setup) -> Task:
     def loss(generator: Generator) -> Tensor:
         index = torch.randint(len(true), (recipe.batch_size,), generator=generator)
         index = index[mine]
-        with autocast(setup.device.type):
+        with autocast(setup.device):
             made = restore(drawn[index].to(setup.device, torch.float32))
         return distance(made.float(), true[index].to(setup.device))
 
     def save(folder: Path) -> list[Path]:
         path = folder / "autoencoder.safetensors"
-        store.write(path, model.state_dict(), {"kind": "autoencoder"})
+        model.save(path)
         return [path]
 
     what = f"decoder for {description.name} from {len(prompts)} clips"
@@ -168,22 +166,14 @@ def _redraw(
     generator: Generator,
 ) -> Tensor:
     """Noise latents (B, C, T, H, W) to *sigma* and let the base denoise them."""
-    with autocast(latent.device.type):
+    with autocast(latent.device):
         text = base.text_encoder.encode(prompts)
-    known = torch.zeros_like(latent[:, :1])
 
     def predict(x: Tensor, level: Tensor) -> Tensor:
-        factor = scaling(level.expand(len(x)))
-        step = Step(
-            c_noise=factor.noise,
-            text=text,
-            fps=base.description.fps,
-            condition_mask=known,
-        )
-        with autocast(x.device.type):
-            output = base.dit(per_sample(factor.input, x) * x, step).float()
-        x0: Tensor = per_sample(factor.skip, x) * x + per_sample(factor.out, x) * output
-        return x0
+        with autocast(x.device):
+            return predicted_clean(
+                base.dit, x, float(level), text, base.description.fps
+            )
 
     noise = torch.randn(latent.shape, generator=generator).to(latent)
     levels = noise_levels(DENOISING_STEPS, sigma_max=sigma)

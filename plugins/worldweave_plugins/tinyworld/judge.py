@@ -10,7 +10,7 @@ truth itself, the ceiling, beside every one of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import attrs
 import cv2
@@ -91,18 +91,22 @@ class Eye:
 
 
 @attrs.frozen(kw_only=True)
-class DepthError:
+class Seeing:
+    """A metric that goes by what the annotator sees."""
+
+    eye: Eye = attrs.field(repr=False)
+
+
+class DepthError(Seeing):
     """Root mean square of the difference of log depths, its mean taken out (Eigen et
     al. 2014): one scale for the whole clip is free. Pixels of the sky do not count;
     what is beyond 80 m is told as 80 m."""
 
-    name: str = attrs.field(init=False, default="depth_si_rmse_tiny")
-    summary: str = attrs.field(
-        init=False,
-        default="scale-invariant RMSE of log depth, as a small network sees it",
+    name: ClassVar[str] = "depth_si_rmse_tiny"
+    summary: ClassVar[str] = (
+        "scale-invariant RMSE of log depth, as a small network sees it"
     )
-    higher_is_better: bool = attrs.field(init=False, default=False)
-    eye: Eye = attrs.field(repr=False)
+    higher_is_better: ClassVar[bool] = False
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's truth."""
@@ -114,17 +118,13 @@ class DepthError:
         return float(np.std(_log_ratio(seen[counts], truth[counts])))
 
 
-@attrs.frozen(kw_only=True)
-class MaskIoU:
+class MaskIoU(Seeing):
     """Intersection over union of each class over the clip, averaged over the classes
     that fill at least a thousandth of the truth."""
 
-    name: str = attrs.field(init=False, default="mask_miou_tiny")
-    summary: str = attrs.field(
-        init=False, default="mean IoU of the classes, as a small network sees it"
-    )
-    higher_is_better: bool = attrs.field(init=False, default=True)
-    eye: Eye = attrs.field(repr=False)
+    name: ClassVar[str] = "mask_miou_tiny"
+    summary: ClassVar[str] = "mean IoU of the classes, as a small network sees it"
+    higher_is_better: ClassVar[bool] = True
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's truth."""
@@ -135,18 +135,15 @@ class MaskIoU:
         return float(np.mean([_iou(seen == k, truth == k) for k in present]))
 
 
-@attrs.frozen(kw_only=True)
-class LaneIoU:
+class LaneIoU(Seeing):
     """Intersection over union of the lane lines, both widened by one pixel on every
     side: they are one pixel wide. Clips without lines have no score (NaN)."""
 
-    name: str = attrs.field(init=False, default="lane_iou_tiny")
-    summary: str = attrs.field(
-        init=False,
-        default="IoU of lane lines, widened by 1 px, as a small network sees it",
+    name: ClassVar[str] = "lane_iou_tiny"
+    summary: ClassVar[str] = (
+        "IoU of lane lines, widened by 1 px, as a small network sees it"
     )
-    higher_is_better: bool = attrs.field(init=False, default=True)
-    eye: Eye = attrs.field(repr=False)
+    higher_is_better: ClassVar[bool] = True
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's truth."""
@@ -157,18 +154,15 @@ class LaneIoU:
         return _iou(_widen(seen), _widen(truth))
 
 
-@attrs.frozen(kw_only=True)
-class LidarError:
+class LidarError(Seeing):
     """Mean absolute difference of log depths at the LiDAR's returns, after the best
     single scale for the clip. Clips with few returns have no score (NaN)."""
 
-    name: str = attrs.field(init=False, default="lidar_error_tiny")
-    summary: str = attrs.field(
-        init=False,
-        default="mean |log depth| error at LiDAR returns, as a small network sees it",
+    name: ClassVar[str] = "lidar_error_tiny"
+    summary: ClassVar[str] = (
+        "mean |log depth| error at LiDAR returns, as a small network sees it"
     )
-    higher_is_better: bool = attrs.field(init=False, default=False)
-    eye: Eye = attrs.field(repr=False)
+    higher_is_better: ClassVar[bool] = False
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's truth."""
@@ -184,18 +178,15 @@ class LidarError:
         return float(np.abs(ratio - np.median(ratio)).mean())
 
 
-@attrs.frozen(kw_only=True)
-class TimeObeyed:
+class TimeObeyed(Seeing):
     """1 where the video shows the time of day that the prompt names, else 0; NaN
     where it names none."""
 
-    name: str = attrs.field(init=False, default="time_obeyed_tiny")
-    summary: str = attrs.field(
-        init=False,
-        default="is it the prompt's time of day, as a small network sees it",
+    name: ClassVar[str] = "time_obeyed_tiny"
+    summary: ClassVar[str] = (
+        "is it the prompt's time of day, as a small network sees it"
     )
-    higher_is_better: bool = attrs.field(init=False, default=True)
-    eye: Eye = attrs.field(repr=False)
+    higher_is_better: ClassVar[bool] = True
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's prompt."""
@@ -205,18 +196,15 @@ class TimeObeyed:
         return float(self.eye.look(_fitting(video, clip)).time == time)
 
 
-@attrs.frozen(kw_only=True)
-class ColourObeyed:
+class ColourObeyed(Seeing):
     """The share of the colours named by the prompt (of cars, arm, things) that the
     video shows: what is missing has no colour. NaN where none is named."""
 
-    name: str = attrs.field(init=False, default="colour_obeyed_tiny")
-    summary: str = attrs.field(
-        init=False,
-        default="share of the prompt's colours shown, as a small network sees it",
+    name: ClassVar[str] = "colour_obeyed_tiny"
+    summary: ClassVar[str] = (
+        "share of the prompt's colours shown, as a small network sees it"
     )
-    higher_is_better: bool = attrs.field(init=False, default=True)
-    eye: Eye = attrs.field(repr=False)
+    higher_is_better: ClassVar[bool] = True
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's prompt."""

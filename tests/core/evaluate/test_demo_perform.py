@@ -14,7 +14,7 @@ import pytest
 
 from worldweave.cli import main
 from worldweave.evaluate.control import through_autoencoder
-from worldweave.evaluate.demo.film import CEILING, SOURCE
+from worldweave.evaluate.demo.film import DECODED, SOURCE
 from worldweave.evaluate.demo.layout import AMBER, BLUE, map_picture
 from worldweave.evaluate.demo.perform import perform, what_next
 from worldweave.evaluate.demo.prepare import Demo
@@ -109,7 +109,7 @@ def test_progress_counts_every_step_to_the_last(demo, performed, ticks):
 def test_the_scores_begin_with_what_cannot_be_beaten(demo, performed):
     (filmed,), _ = performed
     source, ceiling, *takes = filmed.scores.rows
-    assert [source.title, ceiling.title] == [SOURCE, CEILING]
+    assert [source.title, ceiling.title] == [SOURCE, DECODED]
     assert source.scores == pytest.approx((1, 1))
     assert len(takes) == len(TAKES)
     for row in (ceiling, *takes):

@@ -19,26 +19,27 @@ from worldweave.evaluate.demo.scoreboard import (
     columns_of,
     overall,
 )
-from worldweave.evaluate.demo.subjects import Subject, save_array
+from worldweave.evaluate.demo.subjects import Subject
 from worldweave.evaluate.demo.takes import Take, save_maps
 from worldweave.generate.pipeline import Generation, Tick
 from worldweave.io import video as video_io
+from worldweave.io.arrays import save_array
 from worldweave_registry import WeightsError
 
 SOURCE = "source"
-CEILING = "source through the autoencoder"
+DECODED = "source through the autoencoder"
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Filmed:
     """A subject, what was generated of it by take, and the scores.
 
-    ceiling: the source after the autoencoder. regions: None without two maps.
+    decoded: the source after the autoencoder. regions: None without two maps.
     unjudged: why the base's own metrics are missing, "" where they are not.
     """
 
     subject: Subject
-    ceiling: Frames
+    decoded: Frames
     made: dict[Take, Generation]
     scores: Scoreboard
     regions: Scoreboard | None
@@ -72,7 +73,7 @@ def film(demo: Demo, subject: Subject, tick: Callable[[Tick], None]) -> Filmed:
         )
         generation.save(folder / f"{take.name}.mp4")
         made[take] = generation
-    ceiling = through_autoencoder(demo.pipeline, subject.frames)
+    decoded = through_autoencoder(demo.pipeline, subject.frames)
     frames = {take.title: each.frames for take, each in made.items()}
     leading = [
         c for c in columns if demo.leads is not None and c.modality in demo.leads
@@ -84,9 +85,9 @@ def film(demo: Demo, subject: Subject, tick: Callable[[Tick], None]) -> Filmed:
     }
     return Filmed(
         subject=subject,
-        ceiling=ceiling,
+        decoded=decoded,
         made=made,
-        scores=overall(columns, {SOURCE: subject.frames, CEILING: ceiling}, frames),
+        scores=overall(columns, {SOURCE: subject.frames, DECODED: decoded}, frames),
         regions=by_region(leading, subject, alone_or_shared) if leading else None,
         unjudged=unjudged,
     )

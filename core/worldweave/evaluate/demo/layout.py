@@ -154,7 +154,7 @@ def _source_card(filmed: Filmed) -> Card:
         "it: no clip can look better than that.",
         pictures=(
             Picture(label="source", frames=filmed.subject.frames),
-            Picture(label="through the autoencoder", frames=filmed.ceiling),
+            Picture(label="through the autoencoder", frames=filmed.decoded),
         ),
     )
 

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
 from worldweave.base import HELD_OUT, Clip, Frames
 from worldweave.evaluate.regions import Mask, foreground_of
 from worldweave.io import sizes
 from worldweave.io import video as video_io
-from worldweave.io.files import atomic_path
 from worldweave.request.check import make_preprocessor
 from worldweave.request.controls import run_preprocessor
 from worldweave_registry import Base, Modality, WorldweaveError
@@ -172,12 +170,6 @@ def ellipse(size: tuple[int, int]) -> Mask:
     radius = 2 * np.hypot(rows[:, None], columns[None, :])
     fade = (1 + _SOFTNESS - radius) / (2 * _SOFTNESS)
     return fade.clip(0, 1).astype(np.float32)
-
-
-def save_array(path: Path, array: npt.NDArray[np.generic]) -> None:
-    """Write a .npy, whole or not at all."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, array, allow_pickle=False)
 
 
 def _preprocessed(modality: Modality, frames: Frames) -> Frames:

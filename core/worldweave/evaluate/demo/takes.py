@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from worldweave.evaluate.demo.subjects import Subject, save_array
+from worldweave.evaluate.demo.subjects import Subject
+from worldweave.io.arrays import save_array
 from worldweave_registry import Modality
 
 #: A number for everywhere, or which of the subject's two maps.
