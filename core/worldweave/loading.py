@@ -13,6 +13,7 @@ from worldweave.checkpoints import store
 from worldweave.model.branch import ControlBranch
 from worldweave.model.config import DiTConfig
 from worldweave.model.dit import DiT
+from worldweave.request.sources import OF_THE_BASE
 from worldweave_registry import (
     Base,
     Modality,
@@ -104,6 +105,12 @@ def load_base(
     where = {"device": placement.device, "dtype": placement.dtype}
     autoencoder = base.autoencoder.load()(files.get("autoencoder"), **where)
     text_encoder = base.text_encoder.load()(files.get("text_encoder"), **where)
+    strides = (autoencoder.time_stride, autoencoder.space_stride)
+    if strides != base.strides:
+        raise PluginError(
+            f"base {base.name!r} says strides {base.strides} but its autoencoder has "
+            f"{strides} (frames, pixels); report it to the plugin's author"
+        )
     with torch.device("meta"):
         dit = DiT(config)
     store.load(
@@ -123,6 +130,22 @@ def load_base(
         files=files,
         compat=compat,
     )
+
+
+def map_file(base: Base, learned: str, hook: Any = None) -> Path:
+    """Return the weights of learned maps: the base's for "base", or a user's file.
+
+    Raise WeightsError where the base has none, or they are missing or damaged.
+    """
+    if learned != OF_THE_BASE:
+        return Path(learned)
+    weights = part_of(base, "maps")
+    if weights is None:
+        raise WeightsError(
+            f"base {base.name!r} brings no weights for learned maps; train some "
+            f"with: worldweave train maps --base {base.name}"
+        )
+    return resolve(weights, hook)
 
 
 def part_of(base: Base, part: str) -> Weights | None:

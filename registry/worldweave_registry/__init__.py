@@ -17,7 +17,7 @@ from worldweave_registry.errors import (
     WeightsError,
     WorldweaveError,
 )
-from worldweave_registry.fetch import resolve
+from worldweave_registry.fetch import locate, resolve
 from worldweave_registry.hooks import API, GROUP, hookimpl, hookspec
 from worldweave_registry.modality import Lazy, Modality, Recipe, Weights, lazy
 from worldweave_registry.wording import did_you_mean, one_line
@@ -50,6 +50,7 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "lazy",
+    "locate",
     "one_line",
     "resolve",
 ]

@@ -44,6 +44,10 @@ class Base:
     )
     """The (height, width) in pixels the base was trained for, best first."""
     fps: float = attrs.field(validator=fields.positive)
+    strides: tuple[int, int] = attrs.field(
+        default=(8, 8), converter=fields.as_strides, validator=fields.strides
+    )
+    """Of the autoencoder: frames per latent frame, pixels per latent position."""
     steps: int = attrs.field(default=35, validator=fields.positive_whole)
     """Denoising steps where a request names none."""
     guidance: float = attrs.field(default=5.0, validator=fields.not_negative)
@@ -64,6 +68,9 @@ class Base:
     """A callable () -> Mapping[str, ClipMetric]: how well a video fits a clip, by the
     name of the modality each metric is for; a modality's own metric comes first. A
     name that is no modality is what else the base can tell of a video."""
+    cost: Lazy | None = attrs.field(default=None, converter=optional_lazy)
+    """A callable (frames, height, width) -> worldweave.forecast.cost.Parts: what the
+    autoencoder and the text encoder will cost, without weights. None: not foretold."""
     foreground: Lazy | None = attrs.field(default=None, converter=optional_lazy)
     """A callable (clip) -> float32 (T, H, W) in 0..1: the foreground of a clip that
     the base has made itself."""

@@ -40,6 +40,22 @@ class Hooks:
         """Return the first map, as the plugin gave it and unchecked, or None."""
         return self._first("worldweave_map", _as_it_is, prompt=prompt, video=video)
 
+    def worldweave_objects(self, *, prompt: str, video: Any) -> Any:
+        """Return the first masks by object, unchecked, or None."""
+        return self._first("worldweave_objects", _as_it_is, prompt=prompt, video=video)
+
+    def worldweave_foreground(
+        self, *, classifier: str, video: Any, masks: Mapping[str, Any]
+    ) -> Any:
+        """Return the first answer of what is foreground, unchecked, or None."""
+        return self._first(
+            "worldweave_foreground",
+            _as_it_is,
+            classifier=classifier,
+            video=video,
+            masks=masks,
+        )
+
     def _first(self, hook: str, convert: Callable[[Any], Any], **arguments: Any) -> Any:
         failures: list[tuple[str, BaseException]] = []
         for plugin in self._in_turn(hook):

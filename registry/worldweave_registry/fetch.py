@@ -34,7 +34,7 @@ def resolve(weights: Weights, hook: Fetcher | None = None) -> Path:
     if nothing answers, the file is missing or its checksum is wrong. An
     autoencoder or text encoder without a checksum may also be a folder.
     """
-    path = _locate(weights, hook)
+    path = locate(weights, hook)
     if not path.exists():
         shipped = weights.uri.lower().startswith("package:")
         raise WeightsError(
@@ -48,7 +48,11 @@ def resolve(weights: Weights, hook: Fetcher | None = None) -> Path:
     return path
 
 
-def _locate(weights: Weights, hook: Fetcher | None) -> Path:
+def locate(weights: Weights, hook: Fetcher | None = None) -> Path:
+    """Return where *weights* should lie; whether they do, and whole, is not looked at.
+
+    Raises WeightsError where nothing knows the address.
+    """
     match = _SCHEME.fullmatch(weights.uri)
     if match is None:
         return Path(os.path.expanduser(weights.uri))

@@ -62,6 +62,10 @@ def as_sizes(value: Iterable[Iterable[int]]) -> tuple[tuple[int, int], ...]:
     return cast("tuple[tuple[int, int], ...]", sizes)
 
 
+def as_strides(value: Iterable[int]) -> tuple[int, int]:
+    return cast("tuple[int, int]", as_tuple(value))
+
+
 def lower(value: str | None) -> str | None:
     return value.lower() if isinstance(value, str) else value
 
@@ -125,10 +129,18 @@ def _is_text_to_text(value: Any) -> bool:
     )
 
 
+def _are_strides(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(_is_whole(each) and each > 0 for each in value)
+    )
+
+
 def _are_training_names(value: Any) -> bool:
     is_name = _matches(r"[a-z][a-z0-9_]*")
     return isinstance(value, Mapping) and all(
-        is_name(name) and name != "base" for name in value
+        is_name(name) and name not in ("base", "maps") for name in value
     )
 
 
@@ -175,9 +187,12 @@ share = check(
     lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"
 )
 sizes = check(_are_sizes, "a list of (height, width) in pixels, such as [(704, 1280)]")
+strides = check(
+    _are_strides, "(frames, pixels) of a latent position, whole and 1 or more"
+)
 text_to_text = check(_is_text_to_text, "a mapping from text to text")
 training_names = check(
     _are_training_names,
     "a mapping whose names are lower-case letters, digits and _, a letter first, "
-    "and not 'base'",
+    "and not 'base' or 'maps'",
 )

@@ -6,7 +6,7 @@ arguments it names. Anything else raises `API`, and with it `GROUP`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -58,5 +58,28 @@ def worldweave_map(prompt: str, video: Any) -> Any:
     """Return a map that is high where *prompt* is seen, or None to pass.
 
     *video* is a uint8 array (T, H, W, 3); the map is a float array (T, H, W)
-    from 0 to 1. Implement it to let users write "the robot" for a map.
+    from 0 to 1. Implement it to let users write "the robot" for a map. A map of
+    zeros says that you looked and saw nothing.
+    """
+
+
+@hookspec(firstresult=True)
+def worldweave_objects(prompt: str, video: Any) -> Mapping[str, Any] | None:
+    """Return a mask per object that *prompt* names, or None to pass.
+
+    *video* is a uint8 array (T, H, W, 3), *prompt* phrases such as "a car. a
+    person."; the masks are bool arrays (T, H, W) by the name of the object.
+    Implement it to let users weight salient objects without labels.
+    """
+
+
+@hookspec(firstresult=True)
+def worldweave_foreground(
+    classifier: str, video: Any, masks: Mapping[str, Any]
+) -> Mapping[str, bool] | None:
+    """Tell which objects are foreground, or return None to pass.
+
+    *classifier* is the name users choose, for instance "vlm": answer to yours
+    alone. *video* is a uint8 array (T, H, W, 3), *masks* are bool arrays
+    (T, H, W) by the name of the object; the answer has the same keys.
     """

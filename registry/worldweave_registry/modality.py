@@ -110,7 +110,7 @@ class Weights:
     part: str = attrs.field(
         default="branch",
         validator=fields.one_of(
-            "branch", "dit", "autoencoder", "text_encoder", "annotator"
+            "branch", "dit", "autoencoder", "text_encoder", "annotator", "maps"
         ),
     )
     bytes: int | None = attrs.field(

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from worldweave.cli import app
-from worldweave.request.spec import from_plain
+from worldweave.request.structure import from_plain
 from worldweave_registry import Base, Modality, hooks
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ def fetches(body: str, mark: str = "") -> str:
     return FETCH.format(body=body, mark=mark)
 
 
-def test_there_are_four_hooks() -> None:
+def test_there_are_six_hooks() -> None:
     assert {
         name for name in vars(specifications) if name.startswith("worldweave_")
     } == {
@@ -27,6 +27,8 @@ def test_there_are_four_hooks() -> None:
         "worldweave_bases",
         "worldweave_fetch",
         "worldweave_map",
+        "worldweave_objects",
+        "worldweave_foreground",
     }
 
 
@@ -34,6 +36,8 @@ def test_no_plugin_is_no_answer(found: Found) -> None:
     hook = found().hook
     assert hook.worldweave_fetch(uri="hf://a") is None
     assert hook.worldweave_map(prompt="a car", video=None) is None
+    assert hook.worldweave_objects(prompt="a car", video=None) is None
+    assert hook.worldweave_foreground(classifier="x", video=None, masks={}) is None
 
 
 def test_the_first_that_knows_answers(install: Install, found: Found) -> None:
@@ -102,6 +106,16 @@ def test_a_map_comes_back_as_the_plugin_made_it(install: Install, found: Found) 
     map_ = found("acme-words").hook.worldweave_map(prompt="a car", video=video)
     assert map_.shape == (2, 3, 4)
     assert (map_ == 0.5).all()
+
+
+def test_who_knows_the_classifier_answers(install: Install, found: Found) -> None:
+    answer = "return dict.fromkeys(masks, True) if classifier == {!r} else None"
+    for name in ("acme-a", "acme-b"):
+        head = "@ww.hookimpl\ndef worldweave_foreground(classifier, masks):\n    "
+        install(name, HEAD + head + answer.format(name))
+    ask = found("acme-a", "acme-b").hook.worldweave_foreground
+    assert ask(classifier="acme-b", video=None, masks={"car": 0}) == {"car": True}
+    assert ask(classifier="acme-c", video=None, masks={"car": 0}) is None
 
 
 def test_tracing_tells_of_each_call_on_standard_error(

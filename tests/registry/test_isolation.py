@@ -58,7 +58,7 @@ WRONG = {
     "no hook": (
         "x = 3",
         "implements no hook; there are worldweave_modalities, worldweave_bases, "
-        "worldweave_fetch, worldweave_map",
+        "worldweave_fetch, worldweave_map, worldweave_objects, worldweave_foreground",
     ),
     "undecorated": (
         "def worldweave_modalities():\n    return []",

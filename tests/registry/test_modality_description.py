@@ -189,7 +189,7 @@ def test_a_checksum_may_be_written_in_capitals() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["branch", "dit", "autoencoder", "text_encoder", "annotator"]
+    "part", ["branch", "dit", "autoencoder", "text_encoder", "annotator", "maps"]
 )
 def test_weights_are_of_a_known_part(part: str) -> None:
     assert weights(part=part).part == part

@@ -11,6 +11,8 @@ from worldweave.cli.convert import convert
 from worldweave.cli.demo import demo
 from worldweave.cli.evaluate import evaluate
 from worldweave.cli.generate import generate
+from worldweave.cli.import_spec import import_spec
+from worldweave.cli.plan import plan
 from worldweave.cli.plugins import plugins
 from worldweave.cli.replay import replay
 from worldweave.cli.train import train
@@ -23,7 +25,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (generate, replay, train, evaluate, plugins, convert, demo):
+for command in (
+    generate,
+    plan,
+    replay,
+    import_spec,
+    train,
+    evaluate,
+    plugins,
+    convert,
+    demo,
+):
     app.command()(command)
 
 USER_ERROR = 2

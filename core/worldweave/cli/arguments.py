@@ -1,4 +1,4 @@
-"""From flags and a JSON file to one request."""
+"""From flags and a JSON or YAML file to one request."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def make_request(
     Relative file names in *spec* are taken from its folder. Raise Problems naming
     every flag and field that is wrong.
     """
-    from worldweave.request.spec import anchored, from_json, from_plain, to_plain
+    from worldweave.request.structure import from_plain, read_request, to_plain
+    from worldweave.request.walk import anchored
 
     plain: dict[str, Any] = {}
     if spec is not None:
-        asked = from_json(_text_of(spec), where=str(spec))
-        plain = to_plain(anchored(asked, spec.parent))
+        plain = to_plain(anchored(read_request(spec), spec.parent))
     plain |= {key: value for key, value in flags.items() if value is not None}
     controls: dict[str, Any] = {
         name: dict(value) for name, value in plain.get("controls", {}).items()
@@ -52,17 +52,6 @@ def make_request(
     return request
 
 
-def _text_of(spec: Path) -> str:
-    try:
-        return spec.read_text("utf-8")
-    except OSError as error:
-        raise Problems(
-            [f"cannot read {spec}: {error.strerror}; check the path"]
-        ) from error
-    except UnicodeDecodeError as error:
-        raise Problems([f"{spec} is not text; give a request in JSON"]) from error
-
-
 def _set_maps(controls: dict[str, Any], arguments: Iterable[str]) -> list[str]:
     """Read NAME[=MAP] into *controls*; return what is wrong."""
     problems = []
@@ -79,7 +68,10 @@ def _set_maps(controls: dict[str, Any], arguments: Iterable[str]) -> list[str]:
         seen.add(name)
         controls.setdefault(name, {})
         if value:
-            controls[name]["map"] = _number_or_text(value)
+            try:
+                controls[name]["map"] = _map_of(value)
+            except ValueError as error:
+                problems.append(f"--control {name}: {error}")
     return problems
 
 
@@ -116,7 +108,16 @@ def _set_options(controls: dict[str, Any], arguments: Iterable[str]) -> list[str
     return problems
 
 
-def _number_or_text(value: str) -> float | str:
+def _map_of(value: str) -> Any:
+    """Read a number, a form of a map as JSON, or a file name."""
+    if value.lstrip().startswith("{"):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{value!r} is not JSON: {error.msg} at column {error.colno}; such as "
+                '{"rule": "car -> 1; else -> 0"}'
+            ) from error
     try:
         return float(value)
     except ValueError:

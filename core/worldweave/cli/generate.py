@@ -7,106 +7,43 @@ from typing import Annotated
 
 import typer
 
+from worldweave.cli import flags
 from worldweave.cli.arguments import make_request
 
 
 def generate(
     out: Annotated[Path, typer.Option(help="Video to write, .mp4 or .mov.")],
-    video: Annotated[
-        str | None, typer.Option(help="Source video the controls are made from.")
-    ] = None,
-    prompt: Annotated[str | None, typer.Option(help="What to see.")] = None,
-    control: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[=MAP]",
-            help="Switch a modality on. MAP: a number in 0..1, an image, a video, "
-            ".npy. May be repeated.",
-        ),
-    ] = None,
-    control_video: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="A ready control video."),
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME.OPTION=VALUE",
-            help="An option of a preprocessor, such as edge.threshold=low.",
-        ),
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="A branch other than the plugin's."),
-    ] = None,
-    spec: Annotated[
-        Path | None,
-        typer.Option(help="A request in JSON; flags given as well replace its fields."),
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option(help="The base [default: tiny-world].")
-    ] = None,
-    negative_prompt: Annotated[
-        str | None, typer.Option(help="What not to see.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Denoising steps [default: the base's].")
-    ] = None,
-    guidance: Annotated[
-        float | None,
-        typer.Option(help="Strength of the prompt [default: the base's]."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of all noise [default: 0].")
-    ] = None,
-    sigma_max: Annotated[
-        float | None,
-        typer.Option(help="Below 80, start from the source at this noise level."),
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(help="What the model is told; the file keeps the source's."),
-    ] = None,
-    overlap: Annotated[
-        int | None,
-        typer.Option(
-            help="Frames shared by chunks [default: 1]. Those that fill whole "
-            "latent frames guide the next chunk: 1, 5, ... for tiny-world."
-        ),
-    ] = None,
-    max_frames: Annotated[
-        int | None, typer.Option(help="Use no more frames of the videos.")
-    ] = None,
-    compat: Annotated[
-        str | None, typer.Option(help="cosmos-transfer1: the released code's quirks.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda [default: cuda if there is one].")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads [default: all cores].")
-    ] = None,
+    video: flags.Video = None,
+    prompt: flags.Prompt = None,
+    control: flags.Controls = None,
+    control_video: flags.ControlVideos = None,
+    option: flags.Options = None,
+    weights: flags.BranchWeights = None,
+    spec: flags.Spec = None,
+    base: flags.Base = None,
+    negative_prompt: flags.NegativePrompt = None,
+    steps: flags.Steps = None,
+    guidance: flags.Guidance = None,
+    seed: flags.Seed = None,
+    sigma_max: flags.SigmaMax = None,
+    fps: flags.Fps = None,
+    overlap: flags.Overlap = None,
+    max_frames: flags.MaxFrames = None,
+    compat: flags.Compat = None,
+    report: Annotated[
+        bool, typer.Option(help="Write a page that shows the run beside OUT.")
+    ] = True,
+    device: flags.Device = None,
+    threads: flags.Threads = None,
 ) -> None:
     """Make a video that follows a source as far as the controls say.
 
-    Beside OUT lie the control videos and a manifest for worldweave replay.
+    Beside OUT lie the control videos, a report to open in a browser, and a manifest
+    for worldweave replay.
     """
     request = make_request(
         spec,
-        {
-            "base": base,
-            "prompt": prompt,
-            "negative_prompt": negative_prompt,
-            "video": video,
-            "steps": steps,
-            "guidance": guidance,
-            "seed": seed,
-            "sigma_max": sigma_max,
-            "fps": fps,
-            "overlap": overlap,
-            "max_frames": max_frames,
-            "compat": compat,
-        },
+        flags.fields(locals()),
         maps=control or (),
         videos=control_video or (),
         options=option or (),
@@ -137,7 +74,7 @@ def generate(
     pipeline = load_for(plan, catalog, device=device)
     with generation_bar() as tick:
         made = pipeline.follow(plan, progress=tick)
-    made.save(out)
+    made.save(out, report=report)
     height, width = made.frames.shape[1:3]
     print(
         f"{out}: {len(made.frames)} frames of {width}x{height}, {float(made.fps):g} fps"
@@ -149,4 +86,8 @@ def generate(
         )
     for name in made.controls:
         print(f"{manifests.control_path(out, name)}: control {name}")
+    for name, why in plan.left_out.items():
+        print(f"{name} did not run: {why}")
+    if report:
+        print(f"{manifests.report_path(out)}: report, for any browser")
     print(f"{manifests.manifest_path(out)}: manifest, for worldweave replay")

@@ -1,4 +1,4 @@
-"""worldweave train: a branch for a frozen base, or a small base itself."""
+"""worldweave train: a branch or maps for a frozen base, or a small base itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def train(
     name: Annotated[
         str,
         typer.Argument(
-            help="A modality, 'base' for the base itself, or what else it trains."
+            help="A modality, 'maps', 'base' for the base itself, or what else it "
+            "trains."
         ),
     ],
     base: Annotated[str, typer.Option(help="The base.")] = "tiny-world",
@@ -40,6 +41,12 @@ def train(
         int, typer.Option(min=1, help="Training clips, rendered in memory.")
     ] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of clips and noise.")] = 0,
+    modalities: Annotated[
+        str | None,
+        typer.Option(
+            help="For maps: the modalities, such as edge,seg [all with weights]."
+        ),
+    ] = None,
     init: Annotated[
         Path | None,
         typer.Option(help="Weights to start from: a file, or the folder of a result."),
@@ -75,8 +82,8 @@ def train(
 ) -> None:
     """Train NAME; started again, it goes on from the last saved state.
 
-    The base is frozen: only the branch has gradients. Under torchrun several
-    processes share each batch.
+    The base is frozen: only the branch has gradients, or for maps the small network
+    that predicts them. Under torchrun several processes share each batch.
     """
     begun = time.monotonic()
     import torch
@@ -101,6 +108,7 @@ def train(
             learning_rate=learning_rate,
             clips=clips,
             seed=seed,
+            modalities=_names(modalities),
             init=init,
             device=where,
             compile=compile,
@@ -137,6 +145,10 @@ def _run(
             update(now.step, now.steps, f"loss {now.loss:.4f}")
 
         return trainer.run(report, save_every=save_every, until=until, stop=stop)
+
+
+def _names(listed: str | None) -> list[str]:
+    return [] if listed is None else [n.strip() for n in listed.split(",")]
 
 
 def _print(line: str) -> None:

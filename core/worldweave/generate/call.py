@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from worldweave.request.check import raise_all
-from worldweave.request.spec import Control, MapValue, Request, VideoValue
+from worldweave.request.sources import MapValue
+from worldweave.request.spec import Control, Request, VideoValue
 from worldweave_registry import did_you_mean
 
 

@@ -16,11 +16,14 @@ from worldweave.diffusion.condition import GivenFrames
 from worldweave.diffusion.denoiser import Denoiser
 from worldweave.diffusion.noise import gaussian
 from worldweave.diffusion.sampler import noise_levels, sample
+from worldweave.generate.blend import Blend
 from worldweave.io.sizes import to_frames, to_unit
 from worldweave.loading import LoadedBase
 from worldweave.model.branch import ControlBranch
+from worldweave.model.map_net import MapNet
 from worldweave.model.step import Step
 from worldweave.model.weave import weave
+from worldweave.request.sources import Schedule
 from worldweave_registry import WeightsError
 
 
@@ -29,14 +32,17 @@ class ChunkInput:
     """What one chunk is made from; frames are uint8 (T, H, W, 3).
 
     text and negative_text are (1, L, channels); maps are (1, t, h, w) on the token
-    grid, normalised. known: the frames that begin the chunk, already made. start: the
-    source frames to start from (SDEdit).
+    grid, not yet normalised. learned: of the modalities without a map, the network
+    that predicts it and the factor of its prediction. known: the frames that begin
+    the chunk, already made. start: the source frames to start from (SDEdit).
     """
 
     text: Tensor
     negative_text: Tensor | None
     controls: dict[str, Frames]
     maps: dict[str, Tensor]
+    learned: dict[str, tuple[MapNet, float]]
+    schedules: dict[str, Schedule]
     size: tuple[int, int]
     known: Frames | None
     start: Frames | None
@@ -48,15 +54,30 @@ class ChunkInput:
     released: bool
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class ChunkOutput:
+    """The frames of a chunk, known ones included, and the maps (t, h, w) as they were
+    in effect."""
+
+    frames: Frames
+    effective: dict[str, Tensor]
+
+
 def denoise(
     base: LoadedBase,
     branches: Mapping[str, ControlBranch],
     chunk: ChunkInput,
     tick: Callable[[int], None],
-) -> Frames:
-    """Return the frames of *chunk*, known ones included."""
-    hints = {name: _encode_hint(base, c) for name, c in chunk.controls.items()}
-    maps = {n: m.to(base.placement.device) for n, m in chunk.maps.items()}
+) -> ChunkOutput:
+    """Make *chunk*. A branch whose map is zero at a step is not run there."""
+    hints = {name: _encode_hint(base, chunk.controls[name]) for name in _seen(chunk)}
+    levels = noise_levels(chunk.steps, sigma_max=chunk.sigma_max)
+    blend = Blend(
+        values=_values(base, chunk, hints),
+        schedules=chunk.schedules,
+        levels=levels,
+        is_final=chunk.released,
+    )
     noise = gaussian(chunk.seed, _latent_shape(base, chunk.size))
     noise = noise.to(base.placement.device)
     given = _given(base, chunk, noise)
@@ -64,7 +85,9 @@ def denoise(
 
     def network(latent: Tensor, c_noise: Tensor, text: Tensor) -> Tensor:
         step = Step(c_noise=c_noise, text=text, fps=chunk.fps, condition_mask=mask)
-        return weave(base.dit, branches, latent, step, hints, maps)
+        maps = blend.at(float(c_noise[0]))
+        running = {name: branches[name] for name in branches if name in maps}
+        return weave(base.dit, running, latent, step, hints, maps)
 
     predict = Denoiser(
         network=network,
@@ -77,7 +100,6 @@ def denoise(
         # frames.
         finish=tile_merge if chunk.released and base.config.condition_mask else None,
     )
-    levels = noise_levels(chunk.steps, sigma_max=chunk.sigma_max)
     start = noise * levels[0].to(noise)
     if chunk.start is not None:
         start = start + _encode(base, chunk.start)
@@ -88,7 +110,33 @@ def denoise(
             f"the result has values that are not finite in {base.placement.dtype}; "
             f"check the weights of {used}, or compute in float32"
         )
-    return to_frames(base.autoencoder.decode(latent))
+    frames = to_frames(base.autoencoder.decode(latent))
+    return ChunkOutput(frames=frames, effective=blend.effective())
+
+
+def _seen(chunk: ChunkInput) -> list[str]:
+    """Return the modalities whose control matters in *chunk*.
+
+    That of a map that is zero in this chunk does not, unless maps are learned: they
+    look at all.
+    """
+    alive = [name for name in chunk.controls if chunk.learned or chunk.maps[name].any()]
+    return sorted(alive)
+
+
+def _values(
+    base: LoadedBase, chunk: ChunkInput, hints: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the values of every map, given or predicted, on the model's device."""
+    values = {n: m.to(base.placement.device) for n, m in chunk.maps.items()}
+    for net in dict.fromkeys(net for net, _ in chunk.learned.values()):
+        known = {name: hint for name, hint in hints.items() if name in net.names}
+        predicted = net(known)
+        for name, (own, scale) in chunk.learned.items():
+            if own is net:
+                values[name] = predicted[name].float() * scale
+    # One order, so that the order in which maps are given changes no bit.
+    return {name: values[name] for name in sorted(values)}
 
 
 def _given(base: LoadedBase, chunk: ChunkInput, noise: Tensor) -> GivenFrames:

@@ -16,10 +16,19 @@ import numpy.typing as npt
 import torch
 
 from worldweave.generate.pipeline import Generation
+from worldweave.generate.report import report_of
 from worldweave.io import video as video_io
-from worldweave.io.files import atomic_path, free_space_check, sha256
+from worldweave.io.files import (
+    atomic_path,
+    free_space_check,
+    sha256,
+    tree_sha256,
+)
+from worldweave.report import write as write_report
 from worldweave.request.check import raise_all
-from worldweave.request.spec import Request, anchored, from_plain, to_plain
+from worldweave.request.spec import Request
+from worldweave.request.structure import from_plain, to_plain
+from worldweave.request.walk import anchored, inputs
 from worldweave_registry import WorldweaveError, one_line
 
 FORMAT = 1
@@ -54,8 +63,8 @@ class Manifest:
     versions: dict[str, str]
 
 
-def save(generation: Generation, path: Path) -> Path:
-    """Write *path*, one control video per modality beside it, then the manifest.
+def save(generation: Generation, path: Path, *, report: bool = True) -> Path:
+    """Write *path*, beside it a video per control and the report, then the manifest.
 
     The manifest comes last: where it exists, everything it names is complete. If
     anything fails, or on KeyboardInterrupt, what was written is removed again.
@@ -73,6 +82,9 @@ def save(generation: Generation, path: Path) -> Path:
         video_io.write(path, generation.frames, generation.fps)
         written.append(path)
         record["output"]["sha256"] = sha256(path)
+        if report:
+            shown = report_of(generation, path.name)
+            written.append(write_report(shown, report_path(path)))
         with atomic_path(manifest_path(path)) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     except BaseException:
@@ -115,6 +127,11 @@ def manifest_path(path: Path) -> Path:
     return path.with_suffix(".manifest.json")
 
 
+def report_path(path: Path) -> Path:
+    """Return where the report of the video *path* lies."""
+    return path.with_suffix(".report.html")
+
+
 def control_path(path: Path, name: str) -> Path:
     """Return where the control of modality *name* lies beside the video *path*."""
     return Path(f"{path.with_suffix('')}.{name}{path.suffix}")
@@ -136,18 +153,18 @@ def target_problems(path: Path, request: Request) -> list[str]:
     if not os.access(path.parent, os.W_OK):
         return [f"cannot write {path}: no permission; choose another folder"]
     problems = []
-    inputs = {
+    taken = {
         Path(value).resolve(): what
-        for what, value in _inputs(request).items()
+        for what, value in inputs(request).items()
         if isinstance(value, str)
     }
     controls = [control_path(path, name) for name in request.controls]
-    for file in (path, *controls, manifest_path(path)):
+    for file in (path, *controls, report_path(path), manifest_path(path)):
         if file.is_dir():
             problems.append(f"cannot write {file}: it is a folder; choose another name")
-        elif file.resolve() in inputs:
+        elif file.resolve() in taken:
             problems.append(
-                f"writing {file} would replace the {inputs[file.resolve()]} of this "
+                f"writing {file} would replace the {taken[file.resolve()]} of this "
                 "request; choose another name"
             )
     try:
@@ -163,22 +180,12 @@ def input_hashes(request: Request) -> dict[str, str]:
     A modality at map 0 may name files that are not there: they are left out.
     """
     hashes = {}
-    for name, value in _inputs(request).items():
+    for name, value in inputs(request).items():
         if isinstance(value, np.ndarray):
             hashes[name] = _array_hash(value)
-        elif Path(value).is_file():
-            hashes[name] = sha256(value)
+        elif Path(value).exists():
+            hashes[name] = tree_sha256(Path(value))
     return hashes
-
-
-def _inputs(request: Request) -> dict[str, str | npt.NDArray[Any]]:
-    """Return every file name and array of *request*, by what it is for."""
-    named: dict[str, Any] = {"video": request.video}
-    for name, control in request.controls.items():
-        named[f"control {name}"] = control.video
-        named[f"map {name}"] = control.map
-        named[f"weights {name}"] = control.weights
-    return {n: v for n, v in named.items() if isinstance(v, (str, np.ndarray))}
 
 
 def _array_hash(array: npt.NDArray[Any]) -> str:
@@ -221,16 +228,18 @@ def changes(manifest: Manifest) -> list[str]:
     Inputs that changed or are gone; arrays that lived in memory only.
     """
     found = []
-    for name, value in _inputs(manifest.request).items():
-        if not isinstance(value, str) or name not in manifest.inputs:
+    for name, value in inputs(manifest.request).items():
+        if not isinstance(value, str):
             continue
-        if value.startswith("array ") and " in memory" in value:
+        if value.endswith(" in memory"):
             found.append(
                 f"{name} was an {value}; save it to a file and generate from that"
             )
-        elif not Path(value).is_file():
+        elif name not in manifest.inputs:
+            continue
+        elif not Path(value).exists():
             found.append(f"{name}: {value} is gone; put it back")
-        elif sha256(value) != manifest.inputs.get(name):
+        elif tree_sha256(Path(value)) != manifest.inputs.get(name):
             found.append(f"{name}: {value} has changed since; put the old file back")
     return found
 

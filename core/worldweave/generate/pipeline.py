@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -15,21 +15,22 @@ import torch
 from torch import Tensor
 
 from worldweave.base import Frames
+from worldweave.checkpoints.map_file import load_map_net
 from worldweave.diffusion.sampler import SIGMA_MAX
 from worldweave.generate.call import request_of_call
 from worldweave.generate.chunks import Chunk, cut
 from worldweave.generate.denoise import ChunkInput, denoise
+from worldweave.generate.effective import per_frame
 from worldweave.io import sizes
-from worldweave.io.files import sha256
-from worldweave.loading import (
-    LoadedBase,
-    load_branch,
-)
+from worldweave.io.files import tree_sha256
+from worldweave.loading import LoadedBase, load_branch, map_file
 from worldweave.model.branch import ControlBranch
+from worldweave.model.map_net import MapNet
 from worldweave.request.check import Prepared, branch_weights
-from worldweave.request.maps import TokenGrid, on_tokens
+from worldweave.request.maps import MapArray, on_tokens
 from worldweave.request.plan import Plan, make_plan
-from worldweave.request.spec import MapValue, Request, VideoValue
+from worldweave.request.sources import MapValue
+from worldweave.request.spec import Request, VideoValue
 from worldweave_registry import (
     Base,
     Catalog,
@@ -51,25 +52,50 @@ class Tick:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Generation:
-    """A finished video and what it was made from."""
+    """A finished video and what it was made from.
 
+    request: what was asked, with every branch named that is not its plugin's own.
+    effective: float32 (T, h, w) by modality, the values of its map on the tokens of
+    each frame as they were in effect: normalised, the mean over all steps. weights:
+    SHA-256 by file. seconds: what it took, videos and controls not counted.
+    """
+
+    plan: Plan
     request: Request
     frames: Frames
-    fps: Fraction
-    controls: dict[str, Frames]
-    seen_size: tuple[int, int]
+    effective: dict[str, MapArray]
+    chunk_starts: tuple[int, ...]
     weights: dict[str, str]
     device: str
     dtype: str
+    steps: int
+    guidance: float
+    seconds: float
 
-    def save(self, path: str | Path) -> Path:
-        """Write the video, its controls beside it, and the manifest; return its path.
+    @property
+    def fps(self) -> Fraction:
+        """Frames a second of the video, those of its source."""
+        return self.plan.fps
 
-        out.mp4 gets out.edge.mp4 and so on, and out.manifest.json.
+    @property
+    def controls(self) -> dict[str, Frames]:
+        """The control video of each modality that ran."""
+        return self.plan.controls
+
+    @property
+    def seen_size(self) -> tuple[int, int]:
+        """The (H, W) of the file that led, before it was brought to the base's."""
+        return self.plan.seen_size
+
+    def save(self, path: str | Path, *, report: bool = True) -> Path:
+        """Write the video, and beside it its controls, a report and the manifest.
+
+        out.mp4 gets out.edge.mp4 and so on, out.report.html (unless *report* is
+        False) and out.manifest.json. Return *path*.
         """
         from worldweave.generate.manifest import save
 
-        return save(self, Path(path))
+        return save(self, Path(path), report=report)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -89,6 +115,7 @@ class Pipeline:
         self.base = base
         self.catalog = catalog
         self.active: dict[str, Active] = {}
+        self._map_nets: dict[Path, MapNet] = {}
         self._digests: dict[Path, str] = {}
         self._busy = threading.RLock()
 
@@ -178,12 +205,15 @@ class Pipeline:
     ) -> Generation:
         """Make the video of *plan*, whose branches are all enabled."""
         with self._busy, torch.inference_mode():
+            begun = time.perf_counter()
             base = self.base.description
             running = {name: self.active[name].branch for name in plan.prepared}
             chunks = cut(plan.frames, base.chunk_frames, plan.request.overlap)
             steps = plan.request.steps or base.steps
+            learned = self._learned(plan)
             text = self._encode_prompts(plan.request)
             made: list[Frames] = []
+            effective: list[dict[str, Tensor]] = []
             for chunk in chunks:
 
                 def tick(step: int, chunk: Chunk = chunk) -> None:
@@ -197,22 +227,26 @@ class Pipeline:
                             )
                         )
 
-                frames = denoise(
+                output = denoise(
                     self.base,
                     running,
-                    self._chunk_input(plan, chunk, made, steps, text),
+                    self._chunk_input(plan, chunk, made, steps, text, learned),
                     tick,
                 )
-                made.append(frames[chunk.known :])
+                made.append(output.frames[chunk.known :])
+                effective.append(output.effective)
             return Generation(
+                plan=plan,
                 request=self._with_weights(plan),
                 frames=np.concatenate(made)[: plan.frames],
-                fps=plan.fps,
-                controls=plan.controls,
-                seen_size=plan.seen_size,
-                weights=self._hashes(running),
+                effective=per_frame(effective, chunks, plan.grid, plan.frames),
+                chunk_starts=tuple(chunk.start for chunk in chunks),
+                weights=self._hashes(running, plan),
                 device=self.base.placement.device.type,
                 dtype=str(self.base.placement.dtype).removeprefix("torch."),
+                steps=steps,
+                guidance=self._guidance(plan.request),
+                seconds=time.perf_counter() - begun,
             )
 
     def _base_problems(self, request: Request) -> list[str]:
@@ -269,6 +303,26 @@ class Pipeline:
         default = self.base.description.guidance
         return default if request.guidance is None else request.guidance
 
+    def _learned(self, plan: Plan) -> dict[str, tuple[MapNet, float]]:
+        """Return the network and the factor of each learned map, read once a file."""
+        found = {}
+        for name, source in plan.learned.items():
+            file = map_file(self.base.description, source.learned, self.catalog.hook)
+            wanted = [n for n in plan.learned if plan.learned[n] == source]
+            if file not in self._map_nets or not set(wanted) <= set(
+                self._map_nets[file].names
+            ):
+                self._map_nets[file] = load_map_net(
+                    file,
+                    self.base.config,
+                    base=self.base.description.name,
+                    wanted=wanted,
+                    device=self.base.placement.device,
+                    dtype=self.base.placement.dtype,
+                )
+            found[name] = (self._map_nets[file], source.scale)
+        return found
+
     def _chunk_input(
         self,
         plan: Plan,
@@ -276,6 +330,7 @@ class Pipeline:
         made: list[Frames],
         steps: int,
         text: tuple[Tensor, Tensor | None],
+        learned: dict[str, tuple[MapNet, float]] | None = None,
     ) -> ChunkInput:
         base, request = self.base.description, plan.request
         end = chunk.start + base.chunk_frames
@@ -283,21 +338,21 @@ class Pipeline:
         def part(frames: Frames) -> Frames:
             return sizes.fit_length(frames[chunk.start : end], base.chunk_frames)
 
-        maps = {}
-        if plan.maps:
-            maps = on_tokens(
-                plan.maps,
-                chunk.start,
-                plan.frames,
-                chunk_grid(self.base, plan.size),
-                released=request.compat is not None,
-            )
+        maps = on_tokens(
+            plan.maps,
+            chunk.start,
+            plan.frames,
+            plan.grid,
+            released=request.compat is not None,
+        )
         source = plan.source if request.sigma_max < SIGMA_MAX else None
         return ChunkInput(
             text=text[0],
             negative_text=text[1],
             controls={n: part(control) for n, control in plan.controls.items()},
             maps=maps,
+            learned=learned or {},
+            schedules=plan.schedules,
             size=plan.size,
             known=_last(made, chunk.known),
             start=None if source is None else part(source),
@@ -309,13 +364,17 @@ class Pipeline:
             released=request.compat is not None,
         )
 
-    def _hashes(self, running: Iterable[str]) -> dict[str, str]:
-        """Return the SHA-256 of the base and the branches, each computed once."""
+    def _hashes(self, running: Iterable[str], plan: Plan) -> dict[str, str]:
+        """Return the SHA-256 of all weights that were used, each computed once."""
         files = {f"base {part}": path for part, path in self.base.files.items()}
         files |= {f"branch {name}": self.active[name].file for name in running}
+        for name, source in plan.learned.items():
+            files[f"maps {name}"] = map_file(
+                self.base.description, source.learned, self.catalog.hook
+            )
         for path in files.values():
             if path not in self._digests:
-                self._digests[path] = _digest(path)
+                self._digests[path] = tree_sha256(path)
         return {name: self._digests[path] for name, path in files.items()}
 
 
@@ -323,24 +382,3 @@ def _last(made: list[Frames], count: int) -> Frames | None:
     """Return the last *count* frames made so far, None for none."""
     # No piece is empty, so that many pieces are enough.
     return np.concatenate(made[-count:])[-count:] if count else None
-
-
-def _digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the listing of a folder's files."""
-    if path.is_file():
-        return sha256(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    listing = "".join(f"{sha256(file)}  {file.relative_to(path)}\n" for file in files)
-    return hashlib.sha256(listing.encode()).hexdigest()
-
-
-def chunk_grid(base: LoadedBase, size: tuple[int, int]) -> TokenGrid:
-    """Return how a chunk of frames of *size* (H, W) falls into tokens of *base*."""
-    stride = base.autoencoder.space_stride
-    _, patch_h, patch_w = base.config.patch
-    return TokenGrid(
-        frames=base.description.chunk_frames,
-        stride=base.autoencoder.time_stride,
-        rows=size[0] // (stride * patch_h),
-        columns=size[1] // (stride * patch_w),
-    )

@@ -73,6 +73,15 @@ def sha256(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
+def tree_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the listing of a folder's files."""
+    if path.is_file():
+        return sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    listing = "".join(f"{sha256(file)}  {file.relative_to(path)}\n" for file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
 def free_space_check(folder: str | os.PathLike[str], need_bytes: int) -> None:
     """Raise WorldweaveError unless *folder* has room for *need_bytes* more.
 

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from worldweave.base import Frames
+from worldweave.request.sources import MapValue
 from worldweave.request.spec import Control, Request, value_problems
 from worldweave_registry import (
     Base,
@@ -27,11 +28,17 @@ Preprocessor = Callable[[Frames], Frames]
 
 @attrs.frozen(kw_only=True)
 class Prepared:
-    """One modality of a request that may run; its control's map is never None."""
+    """One modality of a request that may run."""
 
     modality: Modality
     control: Control
     preprocessor: Preprocessor | None
+
+    @property
+    def map(self) -> MapValue:
+        """What its map is made from: the request's, or the modality's default."""
+        asked = self.control.map
+        return self.modality.default_map if asked is None else asked
 
 
 def examine(
@@ -62,8 +69,6 @@ def examine(
         except WorldweaveError as error:
             problems.append(str(error))
             continue
-        if control.map is None:
-            control = attrs.evolve(control, map=modality.default_map)
         preprocessor = None
         try:
             preprocessor = make_preprocessor(
@@ -76,12 +81,11 @@ def examine(
             problems += error.problems
         except WorldweaveError as error:
             problems.append(str(error))
-        if isinstance(control.map, (int, float)) and control.map == 0:
+        each = Prepared(modality=modality, control=control, preprocessor=preprocessor)
+        if isinstance(each.map, (int, float)) and each.map == 0:
             continue
         problems += _control_problems(name, modality, control, request)
-        prepared[name] = Prepared(
-            modality=modality, control=control, preprocessor=preprocessor
-        )
+        prepared[name] = each
     return base, prepared, problems
 
 

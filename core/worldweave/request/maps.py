@@ -1,12 +1,10 @@
-"""Maps: from a request's value to blending weights on the token grid of each chunk."""
+"""Maps: from pictures to the token grid of each chunk."""
 
 # T H W video frames, rows, columns; t h w tokens
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -15,10 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from worldweave.io import video as video_io
-from worldweave.model.fusion import normalize
-from worldweave.request.spec import MapValue
-from worldweave_registry import WorldweaveError
+from worldweave.model.config import DiTConfig
+from worldweave_registry import Base
 
 MapArray = npt.NDArray[np.float32]
 
@@ -42,62 +38,16 @@ class TokenGrid:
         return [(0, 1), *((start, start + self.stride) for start in later)]
 
 
-def read_map(name: str, value: MapValue, frames: int) -> MapArray:
-    """Return the map of modality *name* as float32 (T or 1, H, W) in 0..1.
-
-    A number is one voxel. Files: image or video (luma / 255), .npy (float 0..1,
-    uint8 0..255). Raise WorldweaveError for a shape, length or range that does not
-    fit a video of *frames*.
-    """
-    if isinstance(value, (int, float)):
-        return np.full((1, 1, 1), value, np.float32)
-    array = _read_file(name, Path(value)) if isinstance(value, str) else value
-    values = _as_map(name, array)
-    if len(values) not in (1, frames):
-        raise WorldweaveError(
-            f"map of {name!r} has {len(values)} frames but the video has {frames}; "
-            "give one map per frame or a single image"
-        )
-    return values
-
-
-def _read_file(name: str, path: Path) -> npt.NDArray[Any]:
-    if path.suffix == ".npy":
-        try:
-            return np.asarray(np.load(path, allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise WorldweaveError(
-                f"map of {name!r}: {path} cannot be read as .npy ({error}); "
-                "save it again with numpy.save"
-            ) from error
-    luma = np.array([0.299, 0.587, 0.114], np.float32) / np.float32(255.0)
-    return np.stack([frame @ luma for frame in video_io.read(path).frames])
-
-
-def _as_map(name: str, array: npt.NDArray[Any]) -> MapArray:
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3 or 0 in array.shape:
-        raise WorldweaveError(
-            f"map of {name!r} has shape {array.shape}; give (H, W) or (T, H, W)"
-        )
-    if array.dtype == np.uint8:
-        return array.astype(np.float32) / np.float32(255.0)
-    if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.floating):
-        values = array.astype(np.float32)
-    else:
-        raise WorldweaveError(
-            f"map of {name!r} holds {array.dtype}; "
-            "give floats in 0..1 or uint8 in 0..255"
-        )
-    low, high = float(values.min()), float(values.max())
-    # Luma of white is a rounding error above one.
-    if not (low >= 0.0 and high <= 1.0 + 1e-5):
-        raise WorldweaveError(
-            f"map of {name!r} holds values from {low:g} to {high:g}; "
-            "they must lie in 0..1"
-        )
-    return values.clip(0.0, 1.0)
+def grid_of(base: Base, config: DiTConfig, size: tuple[int, int]) -> TokenGrid:
+    """Return how a chunk of frames of *size* (H, W) falls into tokens of *base*."""
+    time, space = base.strides
+    _, patch_h, patch_w = config.patch
+    return TokenGrid(
+        frames=base.chunk_frames,
+        stride=time,
+        rows=size[0] // (space * patch_h),
+        columns=size[1] // (space * patch_w),
+    )
 
 
 def is_dead(values: MapArray) -> bool:
@@ -105,31 +55,45 @@ def is_dead(values: MapArray) -> bool:
     return not values.any()
 
 
+def shrunk(values: MapArray, rows: int, columns: int) -> MapArray:
+    """Average (T, H, W) over each token's share of the picture: (T, rows, columns).
+
+    A number, (1, 1, 1), stays one. Frames stay apart: where a chunk begins and which
+    frames share a latent frame is not known yet.
+    """
+    if values.shape[1:] in ((1, 1), (rows, columns)):
+        return values
+    height, width = values.shape[1:]
+    small = np.empty((len(values), rows, columns), np.float32)
+    down = _overlap(_cells(rows, height), height)
+    across = _overlap(_cells(columns, width), width).T
+    for frame, target in zip(values, small, strict=True):
+        # Averages of values in low..high lie there too; rounding must not differ.
+        target[...] = (down @ frame @ across).clip(frame.min(), frame.max())
+    return small
+
+
 def on_tokens(
-    maps: dict[str, MapArray],
+    maps: Mapping[str, MapArray],
     start: int,
     total: int,
     grid: TokenGrid,
     *,
     released: bool = False,
 ) -> dict[str, Tensor]:
-    """Return normalised maps (1, t, h, w) for the chunk of frames from *start*.
+    """Return maps (1, t, h, w) for the chunk of frames from *start*.
 
     *total* is the length of the video; frames past it repeat the last one, as the
-    video itself does. Resampling is the area average, so nothing small vanishes;
-    normalisation follows it, on the very positions where residuals are added.
-    With *released*, both are done as the released code does.
+    video itself does. Resampling is the area average, so nothing small vanishes. They
+    are not normalised yet: that comes last, on the very positions where residuals are
+    added. With *released*, both are done as the released code does.
     """
+    pieces = [_chunk(m, start, total, grid.frames) for m in maps.values()]
     if released and maps:
-        pieces = [_chunk(m, start, total, grid.frames) for m in maps.values()]
         return dict(zip(maps, _released(pieces, grid), strict=True))
-    averaged = [
-        _area_average(_chunk(values, start, total, grid.frames), grid)
-        for values in maps.values()
-    ]
     return {
-        name: values.unsqueeze(0)
-        for name, values in zip(maps, normalize(averaged), strict=True)
+        name: _area_average(piece, grid).unsqueeze(0)
+        for name, piece in zip(maps, pieces, strict=True)
     }
 
 

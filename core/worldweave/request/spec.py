@@ -1,29 +1,27 @@
-"""One request as frozen data, and its strict JSON form."""
+"""One request as frozen data, and what its plain values may be."""
 
 from __future__ import annotations
 
-import json
 import reprlib
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import attrs
-import cattrs
 import numpy as np
 import numpy.typing as npt
-from cattrs.errors import (
-    AttributeValidationNote,
-    ClassValidationError,
-    IterableValidationError,
-    IterableValidationNote,
+
+from worldweave.request.sources import (
+    FILE,
+    Labels,
+    MapSource,
+    MapValue,
+    Objects,
+    Schedule,
 )
 
-from worldweave_registry import Problems, did_you_mean
-
-#: A number for everywhere, a file, or an array (H, W) or (T, H, W) in 0..1.
-MapValue: TypeAlias = float | str | npt.NDArray[Any]
 #: A file, or uint8 frames (T, H, W, 3).
 VideoValue: TypeAlias = str | npt.NDArray[np.uint8]
 
@@ -47,15 +45,20 @@ def _plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
 class Control:
     """How one modality takes part.
 
-    map: its weight, 0..1; None for the modality's default. video: a ready control
-    video; None to make it from the source. options: fields of its preprocessor.
-    weights: a branch checkpoint other than the plugin's own.
+    map: its values, 0..1, from anything `worldweave.request.sources` knows; None for
+    the modality's default. video: a ready control video; None to make it from the
+    source. options: fields of its preprocessor. weights: a branch checkpoint other
+    than the plugin's own. schedule: how the map depends on the denoising step; None:
+    not at all.
     """
 
-    map: MapValue | None = attrs.field(default=None, converter=_plain)
-    video: VideoValue | None = attrs.field(default=None, converter=_plain)
+    map: MapValue | None = attrs.field(default=None, converter=_plain, metadata=FILE)
+    video: VideoValue | None = attrs.field(
+        default=None, converter=_plain, metadata=FILE
+    )
     options: dict[str, Any] = attrs.field(factory=dict, converter=_plain_options)
-    weights: str | None = attrs.field(default=None, converter=_plain)
+    weights: str | None = attrs.field(default=None, converter=_plain, metadata=FILE)
+    schedule: Schedule | None = None
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -63,7 +66,8 @@ class Request:
     """Everything that decides a video. What is None takes the base's default.
 
     prompt, negative_prompt: what to see, what not to. video: the source the
-    controls are made from. controls: by modality. steps: denoising steps, 1 or
+    controls are made from. controls: by modality. labels: a video of classes, for
+    rules. objects: what is salient. steps: denoising steps, 1 or
     more. guidance: 0 or more; strength g of c + g (c - u). seed: of all noise, 0 or
     more; chunk i uses seed + i. sigma_max: where denoising starts; below 80 it
     starts from the noised source instead of pure noise (SDEdit). fps: what the
@@ -74,8 +78,12 @@ class Request:
     base: str = "tiny-world"
     prompt: str = ""
     negative_prompt: str = ""
-    video: VideoValue | None = attrs.field(default=None, converter=_plain)
+    video: VideoValue | None = attrs.field(
+        default=None, converter=_plain, metadata=FILE
+    )
     controls: dict[str, Control] = attrs.field(factory=dict)
+    labels: Labels | None = None
+    objects: Objects | None = None
     steps: int | None = attrs.field(default=None, converter=_plain)
     guidance: float | None = attrs.field(default=None, converter=_plain)
     seed: int = attrs.field(default=0, converter=_plain)
@@ -129,11 +137,17 @@ _KINDS: _Kinds = {
     ),
     **dict.fromkeys(("guidance", "sigma_max", "fps"), (_NUMBER, "a number")),
     "video": ((str, np.ndarray), "a file or an array"),
+    "labels": ((Labels,), "a worldweave.maps.Labels"),
+    "objects": ((Objects,), "a worldweave.maps.Objects"),
 }
 _CONTROL_KINDS: _Kinds = {
-    "map": ((*_NUMBER, str, np.ndarray), "a number, a file or an array"),
+    "map": (
+        (*_NUMBER, str, np.ndarray, MapSource, FunctionType),
+        "a number, a file, an array, a function or a form of worldweave.maps",
+    ),
     "video": ((str, np.ndarray), "a file or an array"),
     "weights": (_TEXT, "a file"),
+    "schedule": ((Schedule,), "a worldweave.maps.Schedule"),
 }
 
 
@@ -163,179 +177,9 @@ def _wrong_kinds(
             continue
         accepted, words = kinds[field.name]
         # True is an int to Python, but no number to people.
-        if isinstance(value, bool) or not isinstance(value, accepted):
+        is_function = FunctionType in accepted and callable(value)
+        fits = isinstance(value, accepted) or is_function
+        if isinstance(value, bool) or not fits:
             short = " ".join(reprlib.repr(value).split())
             found.append(f"{what.format(field.name)} is {short}; give {words}")
     return found
-
-
-def from_json(text: str, *, where: str = "the request") -> Request:
-    """Read a request from JSON. Raise Problems naming every field that is wrong."""
-    try:
-        plain = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise Problems(
-            [
-                f"{where} is not JSON: {error.msg} at line {error.lineno}, "
-                f"column {error.colno}; correct it there"
-            ]
-        ) from error
-    except RecursionError as error:
-        raise Problems(
-            [f"{where} is nested too deeply; give a request with plain fields"]
-        ) from error
-    return from_plain(plain, where=where)
-
-
-def from_plain(plain: Any, *, where: str = "the request") -> Request:
-    """Read a request from dicts and lists. Raise Problems as `from_json` does."""
-    if not isinstance(plain, dict):
-        raise Problems([f"{where} must be a JSON object, not {type(plain).__name__}"])
-    try:
-        return _CONVERTER.structure(plain, Request)
-    except ClassValidationError as error:
-        raise Problems(_explain(error, where)) from error
-
-
-def to_plain(request: Request) -> dict[str, Any]:
-    """Return *request* as JSON can hold it; arrays become a note."""
-    plain = attrs.asdict(request, recurse=True)
-    note: dict[str, Any] = _without_arrays(plain)
-    return note
-
-
-def anchored(request: Request, folder: Path) -> Request:
-    """Return *request* with its relative file names taken from *folder*."""
-
-    def place(value: Any) -> Any:
-        return str(folder / value) if isinstance(value, str) else value
-
-    return attrs.evolve(
-        request,
-        video=place(request.video),
-        controls={
-            name: attrs.evolve(
-                control,
-                map=place(control.map),
-                video=place(control.video),
-                weights=place(control.weights),
-            )
-            for name, control in request.controls.items()
-        },
-    )
-
-
-def _without_arrays(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return f"array {value.dtype} {'x'.join(map(str, value.shape))} in memory"
-    if isinstance(value, dict):
-        return {key: _without_arrays(item) for key, item in value.items()}
-    return _plain(value)
-
-
-def _control_from(value: Any, _: type) -> Control:
-    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        value = {"map": value}
-    if not isinstance(value, dict):
-        raise ValueError(f"expected a map or an object, got {value!r}")
-    return _structure_control(value, Control)
-
-
-def _number(value: Any, _: type) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"expected a number, got {value!r}")
-    return float(value)
-
-
-def _whole(value: Any, _: type) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"expected a whole number, got {value!r}")
-    return value
-
-
-def _text(value: Any, _: type) -> str:
-    # No prompt or file name can hold a null character.
-    if not isinstance(value, str) or "\0" in value:
-        raise ValueError(f"expected text, got {value!r}")
-    return value
-
-
-def _number_or_file(value: Any, _: Any) -> Any:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return value
-    return _file(value, _, "a number or a file name")
-
-
-def _file(value: Any, _: Any, expected: str = "a file name") -> Any:
-    if value is None or (isinstance(value, str) and "\0" not in value):
-        return value
-    raise ValueError(f"expected {expected}, got {value!r}")
-
-
-def _controls(value: Any, _: Any) -> dict[str, Control]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected an object of modalities, got {value!r}")
-    structured: dict[str, Control] = _structure_controls(value, dict[str, Control])
-    return structured
-
-
-def _options(value: Any, _: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected an object of options, got {value!r}")
-    return value
-
-
-def _make_converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(float, _number)
-    converter.register_structure_hook(int, _whole)
-    converter.register_structure_hook(str, _text)
-    converter.register_structure_hook_func(
-        lambda kind: kind == (MapValue | None), _number_or_file
-    )
-    converter.register_structure_hook_func(
-        lambda kind: kind == (VideoValue | None), _file
-    )
-    converter.register_structure_hook_func(
-        lambda kind: kind == dict[str, Any], _options
-    )
-    return converter
-
-
-_CONVERTER = _make_converter()
-_structure_control = cattrs.gen.make_dict_structure_fn(
-    Control, _CONVERTER, _cattrs_forbid_extra_keys=True
-)
-_CONVERTER.register_structure_hook(Control, _control_from)
-_structure_controls = _CONVERTER.get_structure_hook(dict[str, Control])
-_CONVERTER.register_structure_hook_func(
-    lambda kind: kind == dict[str, Control], _controls
-)
-
-
-def _explain(error: BaseException, where: str) -> list[str]:
-    """Turn cattrs' tree of errors into one line per wrong field."""
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        known = [field.name for field in attrs.fields(error.cl)]
-        return [
-            f"{where} has an unknown field {key!r}"
-            + (did_you_mean(key, known) or f"; it may have: {', '.join(known)}")
-            for key in sorted(error.extra_fields)
-        ]
-    if isinstance(error, (ClassValidationError, IterableValidationError)):
-        return [
-            line
-            for child in error.exceptions
-            for line in _explain(child, f"{where}{_place(child)}")
-        ]
-    return [f"{where}: {error.args[0] if error.args else error}"]
-
-
-def _place(error: BaseException) -> str:
-    """Return where in its parent the field or item lies that *error* is about."""
-    for note in getattr(error, "__notes__", []):
-        if isinstance(note, IterableValidationNote):
-            return f" {note.index!r}"
-        if isinstance(note, AttributeValidationNote):
-            return f", {note.name}"
-    return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -13,6 +13,7 @@ from worldweave.train.base import base_task
 from worldweave.train.branch import branch_task
 from worldweave.train.canary import Canary
 from worldweave.train.loop import Trainer
+from worldweave.train.maps import maps_task
 from worldweave.train.parallel import ALONE, Processes
 from worldweave.train.task import Setup, Task, nothing_said
 from worldweave.train.watch import Watch
@@ -49,6 +50,7 @@ class Session:
         learning_rate: float | None = None,
         clips: int = 2000,
         seed: int = 0,
+        modalities: Sequence[str] = (),
         init: Path | None = None,
         device: torch.device | None = None,
         compile: bool = False,
@@ -58,13 +60,14 @@ class Session:
         processes: Processes = ALONE,
         say: Callable[[str], None] = nothing_said,
     ) -> Session:
-        """Prepare the training *name* for *base*: "base", a modality, or one of the
-        base's own trainings.
+        """Prepare the training *name* for *base*: "base", "maps", a modality, or one
+        of the base's own trainings.
 
-        *monitor_every* 0: no monitors. The canary's alarm is raised from step
-        *alarm_after* on; None: 10 times the recipe's warm-up, at least 500.
-        Raise WorldweaveError where the name, the recipe or the clips are missing,
-        or a saved state in *folder* belongs to another training.
+        *modalities* are those that learned maps are for; none given: all that have
+        weights for the base. *monitor_every* 0: no monitors. The canary's alarm is
+        raised from step *alarm_after* on; None: 10 times the recipe's warm-up, at
+        least 500. Raise WorldweaveError where the name, the recipe or the clips are
+        missing, or a saved state in *folder* belongs to another training.
         """
         if not 0 <= seed <= HELD_OUT - clips:
             raise WorldweaveError(
@@ -90,7 +93,7 @@ class Session:
             processes=processes,
             say=say,
         )
-        task = build(name, setup)
+        task = build(name, setup, modalities)
         watch = Watch(
             folder,
             task.monitors,
@@ -148,12 +151,20 @@ class Session:
         return self.task.save(self.folder)
 
 
-def build(name: str, setup: Setup) -> Task:
+def build(name: str, setup: Setup, modalities: Sequence[str] = ()) -> Task:
     """Find what *name* is and describe its training.
 
-    Raise UnknownModalityError where it is nothing that can be trained.
+    *modalities* are for maps alone. Raise UnknownModalityError where *name* is
+    nothing that can be trained.
     """
     trainings = setup.base.trainings
+    if name == "maps":
+        return maps_task(setup, modalities)
+    if modalities:
+        raise WorldweaveError(
+            f"modalities {', '.join(modalities)} are given, but the training of "
+            f"{name!r} takes none; leave them out, or train maps"
+        )
     if name == "base":
         return base_task(setup)
     if name in trainings:
@@ -165,7 +176,7 @@ def build(name: str, setup: Setup) -> Task:
             raise
         raise UnknownModalityError(
             f"{error}; base {setup.base.name!r} itself also trains: "
-            f"base, {', '.join(sorted(trainings))}"
+            f"base, {', '.join(sorted(trainings))}, maps"
         ) from error
     return branch_task(setup, modality)
 

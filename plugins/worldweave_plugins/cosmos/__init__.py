@@ -46,6 +46,7 @@ def _base(
         text_encoder="worldweave_plugins.cosmos.text:load",
         chunk_frames=121,
         sizes=SIZES,
+        cost="worldweave_plugins.cosmos.cost:cost",
         fps=24.0,
         steps=35,
         guidance=5.0,

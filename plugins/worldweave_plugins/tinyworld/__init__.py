@@ -33,6 +33,7 @@ def worldweave_bases() -> list[worldweave.Base]:
             text_encoder="worldweave_plugins.tinyworld.words:load",
             chunk_frames=9,
             sizes=((64, 96),),
+            strides=(4, 4),
             fps=24.0,
             steps=10,
             guidance=1.0,
@@ -44,6 +45,7 @@ def worldweave_bases() -> list[worldweave.Base]:
                 "decoder": "worldweave_plugins.tinyworld.decoder:build",
             },
             metrics="worldweave_plugins.tinyworld.judge:metrics",
+            cost="worldweave_plugins.tinyworld.cost:cost",
             foreground="worldweave_plugins.tinyworld.judge:foreground",
             weights=WEIGHTS,
             metadata={

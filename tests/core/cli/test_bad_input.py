@@ -104,7 +104,7 @@ REQUESTS = {
         ON + "--control edge=nine.npy",
         "9 frames",
         "has 10",
-        "give one map per frame",
+        "give one per frame",
     ),
     "a map of integers": (ON + "--control edge=ints.npy", "int32", "give floats"),
     "a map of one axis": (ON + "--control edge=flat.npy", "(5,)", "give (H, W)"),

@@ -17,10 +17,10 @@ from worldweave.evaluate.demo.page import (
     Page,
     Picture,
     Scene,
-    data_uri,
     render,
     shown,
 )
+from worldweave.report.page_parts.clips import data_uri
 
 VOID = {"meta", "link", "input", "br", "img"}
 

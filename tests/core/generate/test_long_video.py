@@ -76,7 +76,7 @@ def unrestored(pipeline):
 def test_a_chunk_keeps_the_frames_it_is_given(pipeline, clip, known, given):
     """As far as they fill latent frames: 1, 5 or all 9. The rest it makes anew."""
     with torch.inference_mode():
-        made = denoise(pipeline.base, {}, chunk_of(pipeline, clip, clip[:known]), print)
+        made = denoise(pipeline.base, {}, chunk_of(pipeline, clip, clip[:known]), print).frames
         through = pipeline.base.autoencoder
         whole = through.decode(through.encode(sizes.to_unit(clip[:9])))
     kept = sizes.to_frames(whole)
@@ -88,7 +88,7 @@ def test_the_next_chunk_goes_on_from_the_last_frame(pipeline, clip):
     """What it is given is seen: other last frames make another next chunk."""
     with torch.inference_mode():
         following = [
-            denoise(pipeline.base, {}, chunk_of(pipeline, clip, known), print)
+            denoise(pipeline.base, {}, chunk_of(pipeline, clip, known), print).frames
             for known in (clip[:1], 255 - clip[:1])
         ]
     assert not np.array_equal(following[0][1:], following[1][1:])
@@ -109,7 +109,7 @@ def test_a_long_video_hands_its_last_frames_to_the_next_chunk(
         with torch.inference_mode():
             text = pipeline._encode_prompts(request)
             chunk = pipeline._chunk_input(plan, second, [known], 2, text)
-            made = denoise(pipeline.base, {}, chunk, print)[overlap:]
+            made = denoise(pipeline.base, {}, chunk, print).frames[overlap:]
         expected = whole[9 : 9 + len(made)]
         assert np.array_equal(made[: len(expected)], expected) == agrees
 

@@ -34,6 +34,11 @@ def record_of(path):
     return json.loads(manifests.manifest_path(path).read_text())
 
 
+def with_plan(made, **fields):
+    """The generation, had it followed another plan."""
+    return attrs.evolve(made, plan=attrs.evolve(made.plan, **fields))
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -52,6 +57,7 @@ def test_every_field_is_what_happened(made, source, branch_file, tmp_path):
         "video": None,
         "options": {"threshold": "low"},
         "weights": str(branch_file("edge")),
+        "schedule": None,
     }
     assert record["inputs"] == {
         "video": sha256(source),
@@ -111,11 +117,12 @@ def test_names_with_dots_keep_them(made, tmp_path):
         "take.2.edge.mov",
         "take.2.manifest.json",
         "take.2.mov",
+        "take.2.report.html",
     ]
 
 
 def test_an_odd_rate_is_recorded_exactly(made, tmp_path):
-    odd = attrs.evolve(made, fps=Fraction(30000, 1001))
+    odd = with_plan(made, fps=Fraction(30000, 1001))
     out = odd.save(tmp_path / "out.mp4")
     assert record_of(out)["output"]["fps"] == "30000/1001"
     assert video.read(out).fps == Fraction(30000, 1001)
@@ -168,12 +175,12 @@ def test_an_interrupt_during_any_file_leaves_none(made, tmp_path):
     bad = made.frames.view(Interrupting)
     edge = made.controls["edge"]
     for spoilt in (
-        {"controls": {"edge": bad}},
-        {"controls": {"edge": edge, "vis": bad}},
-        {"frames": bad},
+        with_plan(made, controls={"edge": bad}),
+        with_plan(made, controls={"edge": edge, "vis": bad}),
+        attrs.evolve(made, frames=bad),
     ):
         with pytest.raises(KeyboardInterrupt):
-            attrs.evolve(made, **spoilt).save(tmp_path / "out.mp4")
+            spoilt.save(tmp_path / "out.mp4")
         assert names(tmp_path) == []
 
 
@@ -182,6 +189,15 @@ def test_a_manifest_that_cannot_be_written_takes_the_videos_with_it(made, tmp_pa
     with pytest.raises(TypeError):
         odd.save(tmp_path / "out.mp4")
     assert names(tmp_path) == []
+
+
+def test_a_report_that_cannot_be_made_takes_the_videos_with_it(made, tmp_path):
+    odd = attrs.evolve(made, effective={"edge": object()})
+    with pytest.raises((TypeError, AttributeError)):
+        odd.save(tmp_path / "out.mp4")
+    assert names(tmp_path) == []
+    attrs.evolve(made).save(tmp_path / "out.mp4", report=False)
+    assert not (tmp_path / "out.report.html").exists()
 
 
 def test_an_interrupt_while_generating_writes_nothing(pipeline, source, tmp_path):

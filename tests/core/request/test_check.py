@@ -81,7 +81,7 @@ def test_a_map_left_out_is_the_default_of_the_modality():
     _, prepared, _ = look(
         with_fog(), controls={"fog": Control(video="x.mp4"), "edge": Control(map=0.9)}
     )
-    assert prepared["fog"].control.map == 0.25
+    assert prepared["fog"].map == 0.25
     assert prepared["edge"].control.map == 0.9
 
 

@@ -4,25 +4,22 @@
 
 from __future__ import annotations
 
-import base64
 import math
-import re
-import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
 from html import escape
-from importlib.resources import files
-from pathlib import Path
 
 import attrs
 
 from worldweave.base import Frames
 from worldweave.evaluate.demo.scoreboard import Row, Scoreboard
-from worldweave.io import video as video_io
+from worldweave.report.page_parts import clips, markup
 
-#: Pixels across which a clip is stored at least: where it is enlarged, H.264 does
-#: not average the colour of four of its pixels.
-_STORED_WIDTH = 192
+_SIZES = (
+    '<label>Size <select id="size">\n<option value="2">2&times;</option>'
+    '<option value="3" selected>3&times;</option><option value="4">4&times;</option>\n'
+    "</select></label>"
+)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -78,25 +75,24 @@ class Page:
 def render(page: Page) -> str:
     """Return *page* as HTML; style, script and videos are inside."""
     parts = {
-        "style": _asset("page.css"),
-        "script": _asset("page.js"),
-        "title": escape(page.title),
-        "lead": escape(page.lead),
-        "facts": "".join(_term(name, value) for name, value in page.facts),
         "scenes": "".join(_scene(at, each) for at, each in enumerate(page.scenes)),
         "commands": "".join(_command(what, line) for what, line in page.commands),
-        "small_print": "".join(f"<li>{escape(line)}</li>" for line in page.small_print),
+        "small_print": markup.items(page.small_print),
     }
-    # In one go: what is put in may itself hold such a name.
-    return re.sub(r"\{(\w+)\}", lambda name: parts[name[1]], _asset("page.html"))
-
-
-def _term(term: str, meaning: str) -> str:
-    return f"<div><dt>{escape(term)}</dt><dd>{escape(meaning)}</dd></div>"
-
-
-def _asset(name: str) -> str:
-    return files("worldweave.evaluate.demo").joinpath(name).read_text("utf-8")
+    package = "worldweave.evaluate.demo"
+    return markup.whole_page(
+        title=page.title,
+        header=(
+            f'<h1>{escape(page.title)}</h1>\n<p class="lead">{escape(page.lead)}</p>\n'
+            f'<dl class="facts">{markup.terms(page.facts)}</dl>'
+        ),
+        player=markup.player(speed=0.25, settings=_SIZES),
+        main=markup.fill(markup.asset(package, "page.html"), parts),
+        style=markup.asset(package, "page.css"),
+        script=markup.asset(package, "page.js"),
+        without_script="Without JavaScript the clips do not move here; as mp4 they "
+        "lie in the folders beside this page.",
+    )
 
 
 def _scene(at: int, scene: Scene) -> str:
@@ -128,29 +124,16 @@ def _card(card: Card, fps: Fraction) -> str:
 
 
 def _picture(title: str, picture: Picture, fps: Fraction) -> str:
-    label = escape(picture.label)
     if picture.frames is None:
-        return f'<div class="clip empty"><span>{label}</span></div>'
-    length, height, width = picture.frames.shape[:3]
-    described = escape(f"{title}: {picture.label}", quote=True)
-    return (
-        f'<div class="clip" style="aspect-ratio: {width} / {height}">'
-        f'<video muted playsinline preload="auto" width="{width}" height="{height}" '
-        f'data-frames="{length}" data-fps="{float(fps):.6f}" '
-        f'aria-label="{described}" src="{data_uri(picture.frames, fps)}"></video>'
-        f"<span>{label}</span></div>"
+        return clips.no_clip(picture.label)
+    return clips.clip(
+        picture.label,
+        f"{title}: {picture.label}",
+        picture.frames,
+        length=len(picture.frames),
+        size=(picture.frames.shape[1], picture.frames.shape[2]),
+        fps=fps,
     )
-
-
-def data_uri(frames: Frames, fps: Fraction) -> str:
-    """Return frames (T, H, W, 3) as the address of an mp4 inside the page."""
-    factor = max(1, math.ceil(_STORED_WIDTH / frames.shape[2]))
-    enlarged = frames.repeat(factor, axis=1).repeat(factor, axis=2)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "clip.mp4")
-        video_io.write(file, enlarged, fps)
-        text = base64.b64encode(file.read_bytes()).decode("ascii")
-    return f"data:video/mp4;base64,{text}"
 
 
 def _table(board: Scoreboard) -> str:
@@ -161,7 +144,7 @@ def _table(board: Scoreboard) -> str:
         for column in board.columns
     )
     rows = "".join(_row(board, row) for row in board.rows)
-    meanings = "".join(_term(metric, meaning) for metric, meaning in _meanings(board))
+    meanings = markup.terms(_meanings(board))
     return (
         f'<div class="scores" tabindex="0"><table><caption>{escape(board.caption)}'
         f'</caption><thead><tr><th scope="col">clip</th>{heads}</tr></thead>'

@@ -1,0 +1,84 @@
+"""worldweave bench: how fast this machine computes a base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from worldweave.forecast.measure import Measured
+
+
+def bench(
+    base: Annotated[str, typer.Option(help="The base to run.")] = "tiny-world",
+    save: Annotated[
+        bool,
+        typer.Option("--save", help="Keep the rates: worldweave plan tells times."),
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda [default: cuda if there is one].")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads [default: all cores].")
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Runs of each part; the median counts.")
+    ] = 5,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write the result to, as JSON.")
+    ] = None,
+) -> None:
+    """Measure how fast this machine denoises, encodes and decodes."""
+    # torch takes seconds to import; asking for help should not.
+    import torch
+
+    from worldweave.forecast.measure import measure
+    from worldweave.forecast.rates import save_rate
+    from worldweave.loading import usable_device
+    from worldweave_registry import discover
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    catalog = discover()
+    description = catalog.find_base(base)
+    place = usable_device(device)
+    dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
+    measured = measure(description, place, dtype, repeats=repeats, hook=catalog.hook)
+    _print(measured)
+    if out is not None:
+        _write(out, measured)
+        print(f"written to {out}")
+    if save:
+        print(f"saved to {save_rate(measured.rate)}; worldweave plan now tells times")
+
+
+def _print(measured: Measured) -> None:
+    """Print a row for each part, and what it was measured on."""
+    rate = measured.rate
+    print(f"{'part':<12}{'GFLOP':>12}{'seconds':>12}{'GFLOP/s':>12}")
+    for row in measured.rows:
+        print(
+            f"{row.part:<12}{row.flops / 1e9:>12.3f}{row.seconds:>12.4f}"
+            f"{row.rate / 1e9:>12.1f}"
+        )
+    key = rate.key
+    print(
+        f"{key.base} with {rate.weights} weights in {key.dtype} on {key.machine}, "
+        f"{key.threads} threads, torch {rate.torch}"
+    )
+    if rate.autoencode is None:
+        print("its autoencoder was not measured: its weights are missing")
+
+
+def _write(out: Path, measured: Measured) -> None:
+    import json
+
+    import attrs
+
+    from worldweave.io.files import atomic_path
+
+    with atomic_path(out) as temporary:
+        text = json.dumps(attrs.asdict(measured), indent=2)
+        temporary.write_text(f"{text}\n", "utf-8")

@@ -1,0 +1,89 @@
+"""worldweave plan: what a request will do and take, before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worldweave.cli import flags
+from worldweave.cli.arguments import make_request
+
+if TYPE_CHECKING:
+    from worldweave.generate.outlook import Outlook
+
+MISSING = 1
+WILL_NOT_FIT = 3
+
+
+def plan(
+    request: Annotated[
+        Path | None, typer.Argument(help="A request in JSON or YAML.")
+    ] = None,
+    video: flags.Video = None,
+    prompt: flags.Prompt = None,
+    control: flags.Controls = None,
+    control_video: flags.ControlVideos = None,
+    option: flags.Options = None,
+    weights: flags.BranchWeights = None,
+    base: flags.Base = None,
+    negative_prompt: flags.NegativePrompt = None,
+    steps: flags.Steps = None,
+    guidance: flags.Guidance = None,
+    seed: flags.Seed = None,
+    sigma_max: flags.SigmaMax = None,
+    fps: flags.Fps = None,
+    overlap: flags.Overlap = None,
+    max_frames: flags.MaxFrames = None,
+    compat: flags.Compat = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="GB of memory to fit into, on the device [what is free here].",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything as JSON.")
+    ] = False,
+    device: flags.Device = None,
+) -> None:
+    """Say what will run where, what it needs, and whether it fits. Loads no weights.
+
+    Exit code 3 where the memory is too small, 1 where files are missing.
+    """
+    asked = make_request(
+        request,
+        flags.fields(locals()),
+        maps=control or (),
+        videos=control_video or (),
+        options=option or (),
+        weights=weights or (),
+    )
+    from worldweave.forecast.machine import process_bytes
+    from worldweave.generate.outlook import look_ahead
+    from worldweave_registry import discover
+
+    found = look_ahead(
+        asked,
+        discover(),
+        device=device,
+        memory=None if memory is None else int(memory * 1e9),
+        process=process_bytes,
+    )
+    if as_json:
+        print(json.dumps(found.to_plain(), indent=2))
+    else:
+        _show(found)
+    if not found.fits:
+        raise typer.Exit(WILL_NOT_FIT)
+    if found.missing:
+        raise typer.Exit(MISSING)
+
+
+def _show(found: Outlook) -> None:
+    from worldweave.cli.plan_tables import show
+
+    show(found)

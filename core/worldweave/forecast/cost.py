@@ -1,0 +1,219 @@
+"""What a generation computes: counted on the real modules, without their weights."""
+
+# T H W latent positions, L text tokens
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+import torch
+from torch import Tensor
+
+from worldweave.forecast.trace import Watch, watching
+from worldweave.loading import new_branch
+from worldweave.model.branch import ControlBranch
+from worldweave.model.config import DiTConfig
+from worldweave.model.dit import DiT
+from worldweave.model.step import Step
+from worldweave.model.weave import weave
+
+if TYPE_CHECKING:
+    from worldweave_registry import Modality
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """What surrounds a DiT costs for one chunk: its autoencoder and text encoder.
+
+    flops: floating-point operations of one video encoded, of one control encoded to
+    a hint (None: as a video), of one latent decoded, of one prompt encoded. bytes: the
+    most alive during each, weights aside, in float32. hint_channels: of a hint, None:
+    those of the latent. text_tokens: of every prompt.
+    parameters: values in the weights.
+    """
+
+    encode_flops: int
+    decode_flops: int
+    text_flops: int
+    encode_bytes: int
+    decode_bytes: int
+    text_bytes: int = 0
+    hint_flops: int | None = None
+    hint_channels: int | None = None
+    text_tokens: int = 512
+    autoencoder_parameters: int = 0
+    text_parameters: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Evaluation:
+    """One evaluation of the base with all its branches.
+
+    flops: by branch, and of the base alone. peak: bytes of activations at most alive,
+    inputs aside. parameters: by branch, and of the base.
+    """
+
+    base_flops: int
+    branch_flops: Mapping[str, int]
+    peak: int
+    base_parameters: int
+    branch_parameters: Mapping[str, int]
+    hint_values: int
+    latent_values: int
+
+
+class _Watched(ControlBranch):
+    """A branch whose operations are told apart from the rest."""
+
+    def __init__(self, branch: ControlBranch, watch: Watch) -> None:
+        super().__init__()
+        self.branch = branch
+        self.watch = watch
+        self.flops = 0
+
+    def forward(self, latent: Tensor, step: Step, hint: Tensor) -> list[Tensor]:
+        before = self.watch.flops
+        residuals: list[Tensor] = self.branch(latent, step, hint)
+        self.flops += self.watch.flops - before
+        return residuals
+
+
+def evaluation(
+    config: DiTConfig,
+    modalities: Mapping[str, Modality],
+    latent: tuple[int, int, int],
+    *,
+    text_tokens: int,
+    hint_channels: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    fps: float = 24.0,
+) -> Evaluation:
+    """Count one evaluation for a *latent* of (T, H, W) on meta tensors.
+
+    Every branch class is built and run, whoever wrote it. hint_channels: of the
+    autoencoder's hints, None: as the latent's, or as many as the branches take.
+    Raise PluginError where a branch cannot be built, ValueError where it does not fit.
+    """
+    with torch.device("meta"):
+        base = DiT(config).to(dtype).requires_grad_(False)
+        kinds: dict[str, ControlBranch] = {}
+        for modality in modalities.values():
+            # One of each class is enough: it has no values.
+            if modality.branch.path not in kinds:
+                built = new_branch(modality, config).to(dtype)
+                kinds[modality.branch.path] = built.requires_grad_(False)
+    built_for = {name: kinds[each.branch.path] for name, each in modalities.items()}
+    channels = hint_channels or min(config.hint_channels, config.latent_channels)
+    t, h, w = (n // p for n, p in zip(latent, config.patch, strict=True))
+
+    def empty(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
+        return torch.empty(shape, device="meta", dtype=dtype)
+
+    noisy = empty(1, config.latent_channels, *latent)
+    hint = empty(1, channels, *latent)
+    share = empty(1, t, h, w, dtype=torch.float32)
+    step = Step(
+        c_noise=empty(1, dtype=torch.float32),
+        text=empty(1, text_tokens, config.text_channels),
+        fps=fps,
+        condition_mask=empty(1, 1, *latent, dtype=torch.float32),
+    )
+    known = [noisy, hint, share, step.c_noise, step.text]
+    for module in (base, *kinds.values()):
+        known += [*module.parameters(), *module.buffers()]
+    with watching(known) as watch:
+        branches = {n: _Watched(each, watch) for n, each in built_for.items()}
+        weave(
+            base,
+            branches,
+            noisy,
+            step,
+            dict.fromkeys(branches, hint),
+            dict.fromkeys(branches, share),
+        )
+    branch_flops = {name: each.flops for name, each in branches.items()}
+    return Evaluation(
+        base_flops=watch.flops - sum(branch_flops.values()),
+        branch_flops=branch_flops,
+        peak=watch.peak,
+        base_parameters=_values(base),
+        branch_parameters={name: _values(each) for name, each in built_for.items()},
+        hint_values=hint.numel(),
+        latent_values=noisy.numel(),
+    )
+
+
+def _values(module: torch.nn.Module) -> int:
+    return sum(each.numel() for each in [*module.parameters(), *module.buffers()])
+
+
+@attrs.frozen(kw_only=True)
+class Cost:
+    """Floating-point operations of a whole generation, by part."""
+
+    base: int
+    branches: Mapping[str, int]
+    encode: int = 0
+    decode: int = 0
+    text: int = 0
+
+    @property
+    def denoise(self) -> int:
+        """The base and its branches."""
+        return self.base + sum(self.branches.values())
+
+    @property
+    def total(self) -> int:
+        return self.denoise + self.encode + self.decode + self.text
+
+    def by_part(self) -> dict[str, int]:
+        """Return the operations under the names they are shown with."""
+        return {
+            "base": self.base,
+            **{f"branch {name}": count for name, count in self.branches.items()},
+            "encode": self.encode,
+            "decode": self.decode,
+            "text": self.text,
+        }
+
+
+def total_cost(
+    one: Evaluation,
+    parts: Parts | None,
+    known: Parts | None,
+    *,
+    chunks: int,
+    steps: int,
+    guided: bool,
+    evaluations: Mapping[str, int] | None = None,
+    from_source: bool = False,
+) -> Cost:
+    """Add up a generation of *chunks*.
+
+    known: what encoding the given frames of a later chunk costs, None without any.
+    guided: each evaluation runs twice. evaluations: of the steps + 1 evaluations of a
+    chunk, those a branch takes part in, where a schedule leaves some out. from_source:
+    each chunk starts from the encoded source.
+    """
+    asked = evaluations or {}
+    passes = chunks * (2 if guided else 1)
+    branches = {
+        name: count * passes * min(asked.get(name, steps + 1), steps + 1)
+        for name, count in one.branch_flops.items()
+    }
+    base = one.base_flops * passes * (steps + 1)
+    if parts is None:
+        return Cost(base=base, branches=branches)
+    hint = parts.encode_flops if parts.hint_flops is None else parts.hint_flops
+    encode = chunks * len(one.branch_flops) * hint
+    encode += chunks * parts.encode_flops if from_source else 0
+    encode += (chunks - 1) * known.encode_flops if known is not None else 0
+    return Cost(
+        base=base,
+        branches=branches,
+        encode=encode,
+        decode=chunks * parts.decode_flops,
+        text=parts.text_flops * (2 if guided else 1),
+    )

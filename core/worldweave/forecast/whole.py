@@ -1,0 +1,252 @@
+"""The forecast of a generation: operations, memory, time and files, in a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import torch
+
+from worldweave.forecast.cost import Evaluation, Parts, evaluation, total_cost
+from worldweave.forecast.files import FileEntry, list_files
+from worldweave.forecast.machine import (
+    available_memory,
+    available_on,
+    process_bytes,
+)
+from worldweave.forecast.memory import Held, memory
+from worldweave.forecast.rates import find_rate, predicted_seconds
+from worldweave.generate.chunks import cut
+from worldweave.loading import config_of
+from worldweave.model.config import DiTConfig
+from worldweave_registry import Base, Modality, PluginError, WorldweaveError, one_line
+
+if TYPE_CHECKING:
+    from worldweave_registry.fetch import Fetcher
+
+#: Text tokens where a base does not tell: those of Cosmos.
+TEXT_TOKENS = 512
+
+
+@attrs.frozen(kw_only=True)
+class Forecast:
+    """What a generation will take.
+
+    flops: floating-point operations by part, one multiplication and one addition
+    being two. bytes: memory by part. host_bytes, device_bytes: the peaks; the latter
+    None on a CPU. seconds: of computing, None where no rate was measured. padded:
+    frames made beyond the video's end and cut off. available_*: what is free, None
+    where the system does not tell; then it is taken to fit. notes: what the numbers
+    leave out, one line each.
+    """
+
+    flops: Mapping[str, int]
+    total_flops: int
+    bytes: Mapping[str, int]
+    host_bytes: int
+    device_bytes: int | None
+    available_host: int | None
+    available_device: int | None
+    seconds: float | None
+    files: tuple[FileEntry, ...]
+    chunks: int
+    padded: int
+    evaluations: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether the memory is there, on the host and on the device."""
+        pairs = (
+            (self.host_bytes, self.available_host),
+            (self.device_bytes, self.available_device),
+        )
+        return all(
+            need is None or there is None or need <= there for need, there in pairs
+        )
+
+
+def forecast(
+    base: Base,
+    modalities: Mapping[str, Modality],
+    *,
+    size: tuple[int, int],
+    frames: int,
+    steps: int | None = None,
+    guidance: float | None = None,
+    overlap: int = 1,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    evaluations: Mapping[str, int] | None = None,
+    has_source: bool = True,
+    from_source: bool = False,
+    map_bytes: int = 0,
+    weights: Mapping[str, str | Path] | None = None,
+    compat: str | None = None,
+    process: int | None = None,
+    hook: Fetcher | None = None,
+    rates: Path | None = None,
+) -> Forecast:
+    """Foretell a video of *frames* at *size* (H, W), a size of *base*.
+
+    modalities: those that will run. steps, guidance: the base's where None.
+    evaluations: of a chunk's steps + 1 evaluations, those a branch takes part in; all
+    where it is not named. has_source: a source video is read. from_source: denoising
+    starts from it. map_bytes: of all maps in memory. weights: a user's own branch
+    files. process: what `process_bytes` returned before any video was read; None asks
+    it now. rates: a file of measured rates other than the user's.
+
+    Nothing is loaded: modules run without values on torch's meta device. Raise
+    WorldweaveError where a plugin's part cannot be run so, or the rates are damaged.
+    """
+    device = torch.device("cpu") if device is None else device
+    if dtype is None:
+        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    steps = steps or base.steps
+    guided = (base.guidance if guidance is None else guidance) != 0
+    process = process_bytes() if process is None else process
+    config = config_of(base, compat=compat)
+    parts = _parts(base, base.chunk_frames, size)
+    text_tokens = TEXT_TOKENS if parts is None else parts.text_tokens
+    one = _evaluation(base, config, modalities, size, parts, text_tokens, dtype)
+    chunks = cut(frames, base.chunk_frames, overlap)
+    cost = total_cost(
+        one,
+        parts,
+        _given_frames(base, config, size, overlap) if len(chunks) > 1 else None,
+        chunks=len(chunks),
+        steps=steps,
+        guided=guided,
+        evaluations=evaluations,
+        from_source=from_source,
+    )
+    needed = memory(
+        one,
+        parts,
+        Held(
+            frames=frames,
+            chunk=base.chunk_frames,
+            size=size,
+            sources=int(has_source),
+            controls=len(modalities),
+            maps=map_bytes,
+        ),
+        device=device,
+        dtype=dtype,
+        text_channels=config.text_channels,
+        text_tokens=text_tokens,
+        guided=guided,
+        process=process,
+    )
+    rate = find_rate(base.name, device, dtype, rates)
+    seconds = predicted_seconds(cost, rate)
+    return Forecast(
+        flops=cost.by_part(),
+        total_flops=cost.total,
+        bytes=needed.by_part(),
+        host_bytes=needed.host,
+        device_bytes=needed.device,
+        available_host=available_memory(),
+        available_device=available_on(device),
+        seconds=seconds,
+        files=list_files(base, modalities, weights=weights, hook=hook),
+        chunks=len(chunks),
+        padded=chunks[-1].start + base.chunk_frames - frames,
+        evaluations=steps + 1,
+        notes=_notes(base, parts, seconds, device),
+    )
+
+
+def _evaluation(
+    base: Base,
+    config: DiTConfig,
+    modalities: Mapping[str, Modality],
+    size: tuple[int, int],
+    parts: Parts | None,
+    text_tokens: int,
+    dtype: torch.dtype,
+) -> Evaluation:
+    """Count one evaluation of a chunk; what fails is a plugin's fault."""
+    try:
+        return evaluation(
+            config,
+            modalities,
+            latent_size(base, size),
+            text_tokens=text_tokens,
+            hint_channels=None if parts is None else parts.hint_channels,
+            dtype=dtype,
+            fps=base.fps,
+        )
+    except WorldweaveError:
+        raise
+    except Exception as error:
+        names = ", ".join(modalities) or "none"
+        raise PluginError(
+            f"cannot foretell base {base.name!r} with branches {names}: they do not "
+            f"run on torch's meta device ({one_line(error)}); report it to their author"
+        ) from error
+
+
+def latent_size(base: Base, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Return the latent positions (T, H, W) of a chunk of frames of *size*."""
+    time_stride, space_stride = base.strides
+    times = 1 + (base.chunk_frames - 1) // time_stride
+    return times, size[0] // space_stride, size[1] // space_stride
+
+
+def _given_frames(
+    base: Base, config: DiTConfig, size: tuple[int, int], overlap: int
+) -> Parts | None:
+    """Return what encoding the frames given to a later chunk costs, if there are any.
+
+    Only those that fill whole latent frames are encoded, and only for a base that
+    knows what to do with them.
+    """
+    if not overlap or not config.condition_mask:
+        return None
+    stride = base.strides[0]
+    return _parts(base, 1 + (overlap - 1) // stride * stride, size)
+
+
+def _parts(base: Base, frames: int, size: tuple[int, int]) -> Parts | None:
+    """Ask the base's plugin what surrounds its DiT; None where it does not tell."""
+    if base.cost is None:
+        return None
+    try:
+        parts = base.cost.load()(frames, *size)
+    except WorldweaveError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"the cost of base {base.name!r} cannot be told: {one_line(error)}; report "
+            "it to the plugin's author"
+        ) from error
+    if not isinstance(parts, Parts):
+        raise PluginError(
+            f"{base.cost.path} gave {parts!r}, not a worldweave.forecast.cost.Parts; "
+            "report it to the plugin's author"
+        )
+    return parts
+
+
+def _notes(
+    base: Base, parts: Parts | None, seconds: float | None, device: torch.device
+) -> tuple[str, ...]:
+    notes = []
+    if parts is None:
+        notes.append(
+            f"base {base.name!r} does not tell what its autoencoder and text encoder "
+            "cost; they are left out"
+        )
+    if seconds is None:
+        notes.append(
+            f"no rate is measured for {base.name!r} on this machine, so no time is "
+            f"told; measure one: worldweave bench --base {base.name} --save"
+        )
+    else:
+        notes.append("the time is that of computing; starting and loading come on top")
+    if device.type != "cpu":
+        notes.append("memory on a GPU is added up, and was not measured on one")
+    return tuple(notes)

@@ -1,0 +1,41 @@
+"""What a map may be made from, for requests written in Python."""
+
+from worldweave.request.sources import (
+    Box,
+    Boxes,
+    Feather,
+    File,
+    Inverse,
+    Keyframe,
+    Keyframes,
+    Labels,
+    Learned,
+    Maximum,
+    Objects,
+    Product,
+    Prompt,
+    Rule,
+    Salient,
+    Schedule,
+    maximum,
+)
+
+__all__ = [
+    "Box",
+    "Boxes",
+    "Feather",
+    "File",
+    "Inverse",
+    "Keyframe",
+    "Keyframes",
+    "Labels",
+    "Learned",
+    "Maximum",
+    "Objects",
+    "Product",
+    "Prompt",
+    "Rule",
+    "Salient",
+    "Schedule",
+    "maximum",
+]

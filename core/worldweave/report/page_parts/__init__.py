@@ -1,0 +1,1 @@
+"""What every page of ours is made of: its frame, its style, clips on one clock."""

@@ -1,0 +1,406 @@
+"""Requests from JSON and YAML, strict at any depth, and back to plain values."""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import attrs
+import cattrs
+import numpy as np
+import yaml
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+
+from worldweave.request import sources
+from worldweave.request.sources import FORMS, MapValue
+from worldweave.request.spec import Control, Request, VideoValue
+from worldweave_registry import Problems, did_you_mean
+
+YAML_SUFFIXES = (".yaml", ".yml")
+
+
+def read_request(file: Path) -> Request:
+    """Read a request from a file, YAML where its name ends so, JSON otherwise.
+
+    File names in it are taken as they are: see `worldweave.request.walk.anchored`.
+    """
+    return from_plain(read_plain(file), where=str(file))
+
+
+def read_plain(file: Path) -> Any:
+    """Return what a JSON or YAML file holds, as dicts and lists."""
+    try:
+        text = file.read_text("utf-8")
+    except OSError as error:
+        raise Problems(
+            [f"cannot read {file}: {error.strerror}; check the path"]
+        ) from error
+    except UnicodeDecodeError as error:
+        raise Problems([f"{file} is not text; give a request in JSON"]) from error
+    is_yaml = file.suffix.lower() in YAML_SUFFIXES
+    return (plain_of_yaml if is_yaml else plain_of_json)(text, where=str(file))
+
+
+def from_json(text: str, *, where: str = "the request") -> Request:
+    """Read a request from JSON. Raise Problems naming every field that is wrong."""
+    return from_plain(plain_of_json(text, where=where), where=where)
+
+
+def from_yaml(text: str, *, where: str = "the request") -> Request:
+    """Read a request from YAML, as `from_json` does."""
+    return from_plain(plain_of_yaml(text, where=where), where=where)
+
+
+def plain_of_json(text: str, *, where: str) -> Any:
+    """Parse JSON. Raise Problems for what is none and for a key given twice."""
+    twice: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in items]
+        twice.extend(key for key in dict.fromkeys(keys) if keys.count(key) > 1)
+        return dict(items)
+
+    try:
+        plain = json.loads(text, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        raise Problems(
+            [
+                f"{where} is not JSON: {error.msg} at line {error.lineno}, "
+                f"column {error.colno}; correct it there"
+            ]
+        ) from error
+    except RecursionError as error:
+        raise _too_deep(where) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise Problems([f"{where} is not JSON: {error}; correct it"]) from error
+    if twice:
+        raise Problems([_given_twice(where, key) for key in twice])
+    return plain
+
+
+def plain_of_yaml(text: str, *, where: str) -> Any:
+    """Parse YAML, plain data only, as `plain_of_json` does."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except _TwiceError as error:
+        raise Problems([_given_twice(where, error.args[0])]) from error
+    except yaml.YAMLError as error:
+        at = getattr(error, "problem_mark", None)
+        place = "" if at is None else f" at line {at.line + 1}, column {at.column + 1}"
+        said = getattr(error, "problem", None) or "it cannot be read"
+        raise Problems([f"{where} is not YAML: {said}{place}; correct it"]) from error
+    except RecursionError as error:
+        raise _too_deep(where) from error
+    except ValueError as error:  # a date that is none
+        raise Problems([f"{where} is not YAML: {error}; correct it"]) from error
+
+
+class _TwiceError(Exception):
+    """A key stands twice in one object."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key given twice, which PyYAML lets win silently."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key_node.tag != "tag:yaml.org,2002:merge" and str(key) in seen:
+                raise _TwiceError(str(key))
+            seen.add(str(key))
+        made: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return made
+
+
+def _given_twice(where: str, key: str) -> str:
+    return f"{where}: {key!r} is given twice in one object; keep one of them"
+
+
+def _too_deep(where: str) -> Problems:
+    return Problems([f"{where} is nested too deeply; give a request with plain fields"])
+
+
+def from_plain(plain: Any, *, where: str = "the request") -> Request:
+    """Read a request from dicts and lists. Raise Problems as `from_json` does."""
+    if not isinstance(plain, dict):
+        raise Problems([f"{where} must be a JSON object, not {type(plain).__name__}"])
+    try:
+        return _CONVERTER.structure(plain, Request)
+    except ClassValidationError as error:
+        raise Problems(_explain(error, where, "")) from error
+    except RecursionError as error:
+        raise _too_deep(where) from error
+
+
+def to_plain(value: Any) -> Any:
+    """Return a request, or a part of one, as JSON can hold it.
+
+    Of the forms of a map only what differs from its default is kept. Arrays and
+    functions become a note.
+    """
+    if isinstance(value, np.ndarray):
+        return f"array {value.dtype} {'x'.join(map(str, value.shape))} in memory"
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if attrs.has(type(value)):
+        is_whole = isinstance(value, (Request, Control))
+        return {
+            field.name: to_plain(getattr(value, field.name))
+            for field in attrs.fields(type(value))
+            if is_whole or getattr(value, field.name) is not field.default
+        }
+    if callable(value):
+        return f"function {getattr(value, '__name__', '?')} in memory"
+    return value
+
+
+def _control_from(value: Any, _: Any) -> Control:
+    is_short = isinstance(value, (int, float, str)) and not isinstance(value, bool)
+    if is_short or (isinstance(value, dict) and _forms_in(value)):
+        value = {"map": value}
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a map or an object, got {value!r}")
+    return _structure_control(value, Control)
+
+
+def _forms_in(value: Mapping[str, Any]) -> list[str]:
+    """Return the forms of a map that have their key in *value*."""
+    return [key for key in FORMS if key in value]
+
+
+def _map_from(value: Any, _: Any) -> Any:
+    if value is None or (isinstance(value, str) and "\0" not in value):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _number(value, _)
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"expected a number, a file name or an object such as "
+            f'{{"rule": "road -> 1; else -> 0"}}, got {value!r}'
+        )
+    forms = _forms_in(value)
+    if len(forms) != 1:
+        unknown = [str(key) for key in value]
+        near = "" if forms else "".join(did_you_mean(k, FORMS) for k in unknown[:1])
+        raise ValueError(
+            f"an object of {', '.join(map(repr, unknown)) or 'nothing'} is no form of "
+            f"a map; it has exactly one of: {', '.join(FORMS)}{near}"
+        )
+    return _CONVERTER.structure(value, FORMS[forms[0]])
+
+
+def _number(value: Any, _: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not _is_finite(value):
+        raise ValueError(f"expected a number, got {value!r}")
+    return float(value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _whole(value: Any, _: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"expected a whole number, got {value!r}")
+    return value
+
+
+def _truth(value: Any, _: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {value!r}")
+    return value
+
+
+def _text(value: Any, _: Any) -> str:
+    # No prompt or file name can hold a null character.
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"expected text, got {value!r}")
+    return value
+
+
+def _choice(value: Any, kind: Any) -> str:
+    choices = get_args(kind)
+    if value not in choices:
+        near = did_you_mean(value, choices) if isinstance(value, str) else ""
+        one_of = " or ".join(map(repr, choices))
+        raise ValueError(f"expected {one_of}, got {value!r}{near}")
+    chosen: str = value
+    return chosen
+
+
+def _optional(structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda value, kind: None if value is None else structure(value, kind)
+
+
+def _optional_choice(value: Any, kind: Any) -> str | None:
+    return None if value is None else _choice(value, get_args(kind)[0])
+
+
+def _file(value: Any, _: Any) -> Any:
+    if value is None or (isinstance(value, str) and "\0" not in value):
+        return value
+    raise ValueError(f"expected a file name, got {value!r}")
+
+
+def _classes(value: Any, _: Any) -> Any:
+    if isinstance(value, dict):
+        return value
+    return _file(value, _)
+
+
+def _items(value: Any, kind: Any) -> tuple[Any, ...]:
+    """Structure a list, of any length or of as many items as *kind* has."""
+    item, *rest = get_args(kind)
+    count = None if rest == [...] else 1 + len(rest)
+    if not isinstance(value, (list, tuple)) or (count and len(value) != count):
+        many = "a list" if count is None else f"a list of {count} numbers"
+        raise ValueError(f"expected {many}, got {value!r}")
+    if count is not None:
+        return tuple(_number(each, float) for each in value)
+    structured: list[Any] = _CONVERTER.structure(value, list[item])  # type: ignore[valid-type]
+    return tuple(structured)
+
+
+def _options(value: Any, _: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object of options, got {value!r}")
+    return value
+
+
+def _controls(value: Any, _: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object of modalities, got {value!r}")
+    return _structure_controls(value, dict[str, Control])
+
+
+def _labels(value: Any, kind: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = {"file": value}
+    return _part(value, sources.Labels)
+
+
+def _part(value: Any, kind: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, got {value!r}")
+    return _CONVERTER.structure(value, kind)
+
+
+def _is_choice(kind: Any) -> bool:
+    return str(get_origin(kind)) == "typing.Literal"
+
+
+def _is_optional_of(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def is_so(kind: Any) -> bool:
+        inner = get_args(kind)
+        return len(inner) == 2 and inner[1] is type(None) and test(inner[0])
+
+    return is_so
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook(int, _whole)
+    converter.register_structure_hook(bool, _truth)
+    converter.register_structure_hook(str, _text)
+    hint = get_type_hints(sources.Labels)["classes"]
+    hooks: list[tuple[Any, Callable[[Any, Any], Any]]] = [
+        (MapValue, _map_from),
+        (MapValue | None, _map_from),
+        (VideoValue | None, _file),
+        (hint, _classes),
+        (dict[str, Any], _options),
+        (sources.Labels | None, _labels),
+        (sources.Objects | None, _optional(lambda v, _: _part(v, sources.Objects))),
+        (sources.Schedule | None, _optional(lambda v, _: _part(v, sources.Schedule))),
+    ]
+    for wanted, hook in hooks:
+        converter.register_structure_hook_func(partial(operator.eq, wanted), hook)
+    converter.register_structure_hook_func(_is_choice, _choice)
+    converter.register_structure_hook_func(
+        _is_optional_of(_is_choice), _optional_choice
+    )
+    converter.register_structure_hook_func(_is_tuple, _items)
+    converter.register_structure_hook_func(
+        _is_optional_of(_is_tuple),
+        _optional(lambda value, kind: _items(value, get_args(kind)[0])),
+    )
+    return converter
+
+
+_CONVERTER = _make_converter()
+_structure_control = cattrs.gen.make_dict_structure_fn(
+    Control, _CONVERTER, _cattrs_forbid_extra_keys=True
+)
+_CONVERTER.register_structure_hook(Control, _control_from)
+_structure_controls = _CONVERTER.get_structure_hook(dict[str, Control])
+_CONVERTER.register_structure_hook_func(
+    lambda kind: kind == dict[str, Control], _controls
+)
+
+
+def _explain(error: BaseException, where: str, path: str) -> list[str]:
+    """Turn cattrs' tree of errors into one line per wrong field, with its path."""
+    at = f"{where}: {path[1:]}" if path else where
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        known = [field.name for field in attrs.fields(error.cl)]
+        rest = f"; it may be: {', '.join(known)}"
+        if error.cl is Control:
+            rest += "; what its preprocessor can do goes into options"
+        return [
+            f"{where}: {(path + _step(str(key)))[1:]} is unknown"
+            + (did_you_mean(str(key), known) or rest)
+            for key in sorted(error.extra_fields, key=str)
+        ]
+    if isinstance(error, (ClassValidationError, IterableValidationError)):
+        return [
+            line
+            for child in error.exceptions
+            for line in _explain(child, where, path + _place(child))
+        ]
+    if isinstance(error, KeyError):  # its place is the field that is not there
+        parent = path.rpartition(".")[0]
+        return [f"{where}: {parent[1:] or 'it'} lacks {error.args[0]!r}; add it"]
+    return [f"{at}: {error.args[0] if error.args else error}"]
+
+
+def _step(key: str) -> str:
+    """Return the part of a path that leads to *key*."""
+    return "." + (key if re.fullmatch(r"[\w@-]+", key) else repr(key))
+
+
+def _place(error: BaseException) -> str:
+    """Return the part of a path to the field or item that *error* is about."""
+    for note in getattr(error, "__notes__", []):
+        if isinstance(note, IterableValidationNote):
+            index = note.index
+            return f"[{index}]" if isinstance(index, int) else _step(str(index))
+        if isinstance(note, AttributeValidationNote):
+            return _step(str(note.name))
+    return ""

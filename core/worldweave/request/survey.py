@@ -1,0 +1,267 @@
+"""Look at all a request names, before any model is loaded or run."""
+
+# T H W video frames, rows, columns
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from worldweave.checkpoints.map_file import modalities_of
+from worldweave.loading import config_of, map_file
+from worldweave.request.check import Prepared, examine, raise_all
+from worldweave.request.controls import Footage, read_footage
+from worldweave.request.draw import Scene, draw, map_problems, needs_model
+from worldweave.request.labels import LabelVideo, read_labels
+from worldweave.request.maps import MapArray, TokenGrid, grid_of, is_dead, shrunk
+from worldweave.request.rules import regions_of
+from worldweave.request.schedule import schedule_problems
+from worldweave.request.shapes import Canvas
+from worldweave.request.sight import Sight
+from worldweave.request.sources import Learned, Objects, Rule, Salient
+from worldweave.request.spec import Request, type_problems
+from worldweave.request.walk import maps_in
+from worldweave_registry import (
+    Base,
+    Catalog,
+    Hooks,
+    Problems,
+    WeightsError,
+    WorldweaveError,
+)
+
+#: Says why modality *name* cannot run on this base: nothing, or lines.
+Available = Callable[[str, Prepared, Base], list[str]]
+Mask = npt.NDArray[np.bool_]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Survey:
+    """A request that can be done, its videos and labels in memory; no model has run.
+
+    prepared: the modalities that will run, or may, sorted by name. maps: float32
+    (T or 1, h, w) in 0..1 of those that need no model: on the rows and columns of
+    the tokens, or as drawn with compat. pending: whose maps a plugin's model must
+    draw first. learned: whose maps a network predicts chunk by chunk. left_out: why
+    the others do not run.
+    """
+
+    request: Request
+    base: Base
+    prepared: dict[str, Prepared]
+    footage: Footage
+    grid: TokenGrid
+    scene: Scene
+    sight: Sight
+    maps: dict[str, MapArray]
+    pending: tuple[str, ...]
+    learned: dict[str, Learned]
+    left_out: dict[str, str]
+
+    def draw(self, name: str) -> MapArray:
+        """Draw the map of modality *name*, whatever that takes."""
+        values = draw(name, self.prepared[name].map, self.scene)
+        if self.request.compat is not None:
+            return values
+        return shrunk(values, self.grid.rows, self.grid.columns)
+
+    def regions(self) -> dict[str, Mask]:
+        """Return the parts of the picture the maps speak of, (T or 1, H, W) by name.
+
+        "foreground" and "background" where they are known without a model, and what
+        each clause of a rule is about.
+        """
+        found: dict[str, Mask] = {}
+        every = [s for p in self.prepared.values() for s in maps_in(p.map)]
+        is_salient = any(isinstance(source, Salient) for source in every)
+        if is_salient and not self.sight.needs_model:
+            mask = self.sight.foreground()
+            found |= {"foreground": mask, "background": ~mask}
+        for source in every:
+            if isinstance(source, Rule) and self.scene.labels is not None:
+                found |= regions_of(source.rule, self.scene.labels)
+        return found
+
+
+def survey(
+    request: Request,
+    catalog: Catalog,
+    available: Available,
+    *,
+    also: Iterable[str] = (),
+) -> Survey:
+    """Read the videos, labels and maps that *request* names.
+
+    A modality whose map is zero everywhere is left out. Raise Problems naming
+    everything that is wrong, *also* included.
+    """
+    if wrong_types := type_problems(request):
+        raise_all([*also, *wrong_types])
+    base, prepared, problems = examine(request, catalog)
+    footage, found = read_footage(request, base, prepared)
+    problems = [*also, *problems, *found]
+    labels, found = _read_labels(request, footage)
+    problems += found
+    problems += _syntax(request, prepared, base, catalog.hook)
+    if base is None or footage is None:
+        if base is not None:
+            problems += _unavailable(prepared, base, available)
+        raise_all(problems)
+        raise Problems(["no base or no video; give both"])
+    sight = Sight(
+        objects=request.objects or Objects(),
+        source=footage.source,
+        labels=labels,
+        hook=catalog.hook,
+    )
+    looked = Survey(
+        request=request,
+        base=base,
+        prepared={name: prepared[name] for name in sorted(prepared)},
+        footage=footage,
+        grid=grid_of(base, config_of(base), footage.size),
+        scene=_scene(footage, labels, sight, _is_cut(request, footage)),
+        sight=sight,
+        maps={},
+        pending=tuple(n for n in sorted(prepared) if _is_pending(prepared[n], sight)),
+        learned={
+            name: each.map
+            for name, each in sorted(prepared.items())
+            if isinstance(each.map, Learned)
+        },
+        left_out={n: "its map is 0" for n in request.controls if n not in prepared},
+    )
+    ready = [n for n in prepared if n not in looked.pending and n not in looked.learned]
+    # What is wrong by itself is told once; to draw it would tell it again.
+    maps, found = draw_all(looked, ready if not problems else _sound(looked, ready))
+    done = with_maps(looked, maps)
+    raise_all([*problems, *found, *_unavailable(done.prepared, base, available)])
+    return done
+
+
+def _unavailable(
+    prepared: Mapping[str, Prepared], base: Base, available: Available
+) -> list[str]:
+    return [
+        line for name, each in prepared.items() for line in available(name, each, base)
+    ]
+
+
+def draw_all(
+    looked: Survey, names: Iterable[str]
+) -> tuple[dict[str, MapArray], list[str]]:
+    """Draw the maps of modalities *names*, and say why some cannot be."""
+    maps: dict[str, MapArray] = {}
+    problems: list[str] = []
+    for name in names:
+        try:
+            maps[name] = looked.draw(name)
+        except Problems as error:
+            problems += error.problems
+        except WorldweaveError as error:
+            problems.append(str(error))
+    return maps, problems
+
+
+def with_maps(looked: Survey, maps: Mapping[str, MapArray]) -> Survey:
+    """Return *looked* with *maps* drawn; what is zero everywhere is left out."""
+    dead = {name for name, values in maps.items() if is_dead(values)}
+    drawn = looked.maps | {n: maps[n] for n in maps if n not in dead}
+    return attrs.evolve(
+        looked,
+        prepared={n: p for n, p in looked.prepared.items() if n not in dead},
+        maps={name: drawn[name] for name in sorted(drawn)},
+        pending=tuple(name for name in looked.pending if name not in maps),
+        left_out=looked.left_out | dict.fromkeys(dead, "its map is 0 everywhere"),
+    )
+
+
+def _scene(
+    footage: Footage, labels: LabelVideo | None, sight: Sight, is_cut: bool
+) -> Scene:
+    return Scene(
+        canvas=Canvas(
+            frames=footage.frames,
+            size=footage.size,
+            fps=footage.fps,
+            is_cut=is_cut,
+        ),
+        source=footage.source,
+        labels=labels,
+        foreground=sight.foreground,
+        see=sight.see,
+    )
+
+
+def _is_cut(request: Request, footage: Footage) -> bool:
+    return request.max_frames == footage.frames
+
+
+def _is_pending(each: Prepared, sight: Sight) -> bool:
+    value = each.map
+    is_salient = any(isinstance(source, Salient) for source in maps_in(value))
+    return needs_model(value) or (is_salient and sight.needs_model)
+
+
+def _read_labels(
+    request: Request, footage: Footage | None
+) -> tuple[LabelVideo | None, list[str]]:
+    if request.labels is None or footage is None:
+        return None, []
+    try:
+        found = read_labels(
+            request.labels,
+            frames=footage.frames,
+            fps=footage.fps,
+            is_cut=_is_cut(request, footage),
+        )
+    except Problems as error:
+        return None, list(error.problems)
+    except WorldweaveError as error:
+        return None, [str(error)]
+    return found, []
+
+
+def _syntax(
+    request: Request, prepared: Mapping[str, Prepared], base: Base | None, hook: Hooks
+) -> list[str]:
+    """Return what is wrong with the maps as they stand, nothing read."""
+    problems: list[str] = []
+    for name, control in request.controls.items():
+        value = prepared[name].map if name in prepared else control.map
+        if value is not None:
+            problems += map_problems(name, value)
+        problems += schedule_problems(name, control.schedule)
+        if isinstance(value, Learned):
+            problems += _learned_problems(name, value, request, base, hook)
+    return problems
+
+
+def _learned_problems(
+    name: str, value: Learned, request: Request, base: Base | None, hook: Hooks
+) -> list[str]:
+    if request.compat is not None:
+        return [
+            f"map of {name!r} is learned, which compat {request.compat!r} does not "
+            "know; leave one of them out"
+        ]
+    if base is None or map_problems(name, value):
+        return []
+    try:
+        known = modalities_of(map_file(base, value.learned, hook), base=base.name)
+    except WeightsError as error:
+        return [f"map of {name!r}: {error}"]
+    if name in known:
+        return []
+    return [
+        f"map of {name!r} is learned, but the network knows {', '.join(known)}; give "
+        f"it another map, or train one: worldweave train maps --base {base.name}"
+    ]
+
+
+def _sound(looked: Survey, names: Iterable[str]) -> list[str]:
+    """Return those of *names* whose maps have nothing wrong by themselves."""
+    return [name for name in names if not map_problems(name, looked.prepared[name].map)]

@@ -1,0 +1,119 @@
+"""Every file a request names, however deep: found, and taken from another folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from worldweave.request.sources import (
+    OF_THE_BASE,
+    Feather,
+    Inverse,
+    Learned,
+    MapSource,
+    Maximum,
+    Product,
+)
+from worldweave.request.spec import Request
+
+
+def anchored(request: Request, folder: Path) -> Request:
+    """Return *request* with its relative file names taken from *folder*."""
+    placed: Request = _changed(request, lambda name: str(folder / name))
+    return placed
+
+
+def inputs(request: Request) -> dict[str, Any]:
+    """Return every file name and array of *request*, by what it is for.
+
+    "video", "control edge", "map edge", "weights edge", "labels", "classes"; where a
+    map names several, "map edge", "map edge 2" and so on.
+    """
+    found: dict[str, Any] = {}
+    _note(found, "video", request.video)
+    for name, control in request.controls.items():
+        _note(found, f"control {name}", control.video)
+        _note(found, f"map {name}", control.map)
+        _note(found, f"weights {name}", control.weights)
+    if request.labels is not None:
+        _note(found, "labels", request.labels.file)
+        _note(found, "classes", request.labels.classes)
+    return found
+
+
+def maps_in(value: Any) -> Iterator[Any]:
+    """Yield *value* and every map it is computed from."""
+    yield value
+    for part in parts(value):
+        yield from maps_in(part)
+
+
+def parts(value: Any) -> tuple[Any, ...]:
+    """Return the maps that *value* is computed from."""
+    if isinstance(value, Product):
+        return value.product
+    if isinstance(value, Maximum):
+        return value.max
+    if isinstance(value, Inverse):
+        return (value.invert,)
+    return (value.feather,) if isinstance(value, Feather) else ()
+
+
+def _note(found: dict[str, Any], what: str, value: Any) -> None:
+    for each in _leaves(value):
+        name, count = what, 1
+        while name in found:
+            count += 1
+            name = f"{what} {count}"
+        found[name] = each
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the files and arrays in *value*: a file name, an array or a form."""
+    if isinstance(value, (str, np.ndarray)):
+        yield value
+    elif isinstance(value, Learned) and value.learned != OF_THE_BASE:
+        yield value.learned
+    elif isinstance(value, MapSource):
+        for field in _fields(value):
+            if field.metadata.get("file") and not isinstance(value, Learned):
+                yield getattr(value, field.name)
+        for part in parts(value):
+            yield from _leaves(part)
+
+
+def _fields(value: Any) -> tuple[attrs.Attribute[Any], ...]:
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(type(value))
+    return fields
+
+
+def _changed(value: Any, place: Callable[[str], str], is_file: bool = False) -> Any:
+    """Return *value* with *place* applied to all its file names."""
+    if isinstance(value, str):
+        return place(value) if is_file else value
+    if isinstance(value, tuple):
+        return tuple(_changed(item, place, is_file) for item in value)
+    if isinstance(value, dict) and not is_file:
+        return {key: _changed(item, place) for key, item in value.items()}
+    if isinstance(value, Learned) and value.learned == OF_THE_BASE:
+        return value
+    if not attrs.has(type(value)):
+        return value
+    # A text among the maps that a map is computed from is a file name too.
+    computed = ("product", "max", "invert", "feather")
+    return attrs.evolve(
+        value,
+        **{
+            field.name: _changed(
+                getattr(value, field.name),
+                place,
+                bool(field.metadata.get("file"))
+                or (isinstance(value, MapSource) and field.name in computed),
+            )
+            for field in _fields(value)
+        },
+    )

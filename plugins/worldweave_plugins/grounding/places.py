@@ -1,0 +1,130 @@
+"""Find the models on this machine; nothing is ever downloaded."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from worldweave import Problems, WeightsError
+from worldweave_plugins.grounding.reading import library
+from worldweave_plugins.grounding.settings import VARIABLE, Settings
+
+_FILES: Final = (
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "tokenizer.json",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Source:
+    """A model this plugin can use, and where the world gets it."""
+
+    what: str
+    purpose: str
+    folder: str
+    """Its place below WORLDWEAVE_GROUNDING."""
+    repository: str
+    license: str
+    size: str
+    files: tuple[str, ...] = _FILES
+    model_types: tuple[str, ...]
+    """What its config.json may call it."""
+
+    def advice(self, settings: Settings) -> str:
+        """Say in one line how to get the model."""
+        own = settings.folder or Path("models")
+        command = ["hf", "download", self.repository, *self.files]
+        command += ["--local-dir", str(own / self.folder)]
+        setting = "" if settings.folder else f" and set {VARIABLE}=models"
+        return f"run: {shlex.join(command)} ({self.size}, {self.license}){setting}"
+
+
+DETECTOR: Final = Source(
+    what="Grounding DINO",
+    purpose="maps from text",
+    folder="grounding-dino",
+    repository="IDEA-Research/grounding-dino-tiny",
+    license="Apache-2.0",
+    size="0.7 GB",
+    model_types=("grounding-dino",),
+)
+TRACKER: Final = Source(
+    what="SAM 2",
+    purpose="maps from text",
+    folder="sam2",
+    repository="facebook/sam2-hiera-large",
+    license="Apache-2.0",
+    size="0.9 GB",
+    files=_FILES[:3],
+    model_types=("sam2_video",),
+)
+JUDGE: Final = Source(
+    what="a SmolVLM",
+    purpose="the classifier 'vlm'",
+    folder="vlm",
+    repository="HuggingFaceTB/SmolVLM-Instruct",
+    license="Apache-2.0",
+    size="4.5 GB",
+    model_types=("idefics3", "smolvlm"),
+)
+
+
+def find(settings: Settings, *sources: Source) -> list[Path]:
+    """Return the folder of each model.
+
+    First <WORLDWEAVE_GROUNDING>/<folder>, then the Hugging Face cache. Raise
+    Problems that names every model and file that is not there.
+    """
+    hub = library("huggingface_hub")
+    problems: list[str] = []
+    folders: list[Path] = []
+    for source in sources:
+        folder = _own(settings, source)
+        if folder is None:
+            cached = hub.try_to_load_from_cache(source.repository, "config.json")
+            folder = Path(cached).parent if isinstance(cached, str) else None
+        if folder is None:
+            where = f" (looked in {settings.folder})" if settings.folder else ""
+            problems.append(
+                f"{source.purpose} needs {source.what}, which is not on this machine"
+                f"{where}, and nothing is downloaded unasked; {source.advice(settings)}"
+            )
+            continue
+        if absent := _absent(folder, source.files):
+            problems.append(
+                f"{folder} lacks {' and '.join(absent)}, which {source.what} needs; "
+                f"{source.advice(settings)}"
+            )
+        folders.append(folder)
+    if len(problems) == 1:
+        raise WeightsError(problems[0])
+    if problems:
+        raise Problems(problems)
+    return folders
+
+
+def _own(settings: Settings, source: Source) -> Path | None:
+    if settings.folder is None:
+        return None
+    folder = settings.folder / source.folder
+    return folder if folder.is_dir() else None
+
+
+def _absent(folder: Path, files: Sequence[str]) -> list[str]:
+    """Return which of *files* are not there under any name transformers saves."""
+    other = {
+        # Large models are split; version 5 saves a processor as one file.
+        "model.safetensors": "model.safetensors.index.json",
+        "preprocessor_config.json": "processor_config.json",
+    }
+    return [
+        name
+        for name in files
+        if not any((folder / n).is_file() for n in (name, other.get(name, name)))
+    ]

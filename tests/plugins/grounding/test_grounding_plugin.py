@@ -1,0 +1,70 @@
+"""The plugin as worldweave finds and calls it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from worldweave_plugins import grounding
+
+
+def test_finding_the_plugin_imports_nothing_heavy():
+    program = (
+        "import sys, worldweave_plugins.grounding as plugin\n"
+        "print(plugin.worldweave_foreground('rule', None, {}))\n"
+        "heavy = {'torch', 'numpy', 'cv2', 'PIL', 'transformers', 'huggingface_hub'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n")[:2] == ["None", "[]"]
+
+
+@pytest.fixture
+def hooks(tmp_path, monkeypatch):
+    """The hooks of a catalog that holds this plugin, as installed by another."""
+    home = tmp_path / "grounded-1.0.dist-info"
+    home.mkdir()
+    (home / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: grounded\nVersion: 1.0\n"
+    )
+    (home / "entry_points.txt").write_text(
+        "[worldweave.v1]\ngrounding = worldweave_plugins.grounding\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from worldweave_registry import discover
+
+    catalog = discover({"WORLDWEAVE_PLUGINS": "grounded"})
+    (plugin,) = catalog.plugins
+    assert (plugin.name, plugin.state.value) == ("grounding", "ready"), plugin.problem
+    assert plugin.hooks == (
+        "worldweave_map",
+        "worldweave_objects",
+        "worldweave_foreground",
+    )
+    return catalog.hook
+
+
+def test_a_prompt_becomes_a_map_through_the_registry(hooks, here, video):
+    found = hooks.worldweave_map(prompt="a car. a person.", video=video)
+    assert found.dtype == np.float32
+    assert found.shape == video.shape[:3]
+    assert 0 < found.mean() < 1
+
+
+def test_objects_are_found_and_judged(here, video):
+    masks = grounding.worldweave_objects("a car. a person.", video)
+    assert masks
+    told = grounding.worldweave_foreground("vlm", video, masks)
+    assert list(told) == list(masks)
+
+
+def test_a_classifier_of_another_name_is_left_to_other_plugins(video):
+    assert grounding.worldweave_foreground("rule", video, {}) is None
+
+
+def test_more_special_plugins_are_asked_first():
+    for hook in grounding.__all__:
+        assert getattr(grounding, hook).worldweave_impl["trylast"]
