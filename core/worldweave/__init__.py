@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from worldweave import maps
     from worldweave.base import Autoencoder, Clip, TextEncoder
     from worldweave.generate.load import load
     from worldweave.generate.pipeline import Generation, Pipeline
@@ -55,6 +56,7 @@ __all__ = [
     "fuse",
     "hookimpl",
     "load",
+    "maps",
     "normalize",
 ]
 
@@ -79,6 +81,8 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
+    if name == "maps":
+        return import_module("worldweave.maps")
     if name not in __all__:
         raise AttributeError(f"module 'worldweave' has no attribute {name!r}")
     value = getattr(import_module(_HOME.get(name, "worldweave_registry")), name)

@@ -8,7 +8,9 @@ import attrs
 import pytest
 import typer
 
+from worldweave import maps
 from worldweave.cli import app
+from worldweave.request.sources import FORMS, Labels, Objects, Schedule
 from worldweave.request.structure import from_plain
 from worldweave_registry import Base, Modality, hooks
 
@@ -51,12 +53,37 @@ def test_every_field_of_a_base_stands_in_the_plugin_guide(field):
 
 
 def test_every_command_stands_in_the_docs():
-    told = "".join(text(p) for p in ("README.md", "docs/training.md", "docs/tour.md"))
+    told = "".join(map(text, PAGES))
     for command in typer.main.get_command(app).commands:
         assert f"worldweave {command}" in told or f"make {command}" in told, command
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/plugins.md"])
+@pytest.mark.parametrize("key", [*FORMS, "schedule", "linear", "interval"])
+def test_every_form_of_a_map_stands_in_its_page(key):
+    assert f'"{key}"' in text("docs/maps.md")
+
+
+@pytest.mark.parametrize("kind", [*FORMS.values(), Labels, Objects, Schedule])
+def test_python_users_find_every_form(kind):
+    assert getattr(maps, kind.__name__) is kind
+
+
+def test_the_json_of_the_maps_page_is_taken():
+    for block in blocks("docs/maps.md", "json"):
+        plain = json.loads(block)
+        request = plain if "controls" in plain else {"controls": {"edge": plain}}
+        assert from_plain(request).controls
+
+
+def test_the_maps_of_the_maps_page_are_taken():
+    rows = re.findall(r"^\|.*?\| (.*) \|$", text("docs/maps.md"), re.MULTILINE)
+    forms = [json.loads(f) for row in rows for f in re.findall(r"`(\{.*?\})`", row)]
+    for form in forms:
+        from_plain({"controls": {"edge": {"map": form}}})
+    assert len(forms) >= len(FORMS)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/plugins.md", "docs/maps.md"])
 def test_the_python_in_the_docs_is_python(name):
     code = blocks(name, "python")
     assert code

@@ -23,9 +23,11 @@ _NO_LIMIT = 1 << 60
 
 def machine_name(device: torch.device) -> str:
     """Return a short name of what computes: a processor's or a GPU's model."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return processor_name()
+    if device.type == "cpu":
+        return processor_name()
+    if not torch.cuda.is_available():
+        return device.type
+    return torch.cuda.get_device_name(device)
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -64,8 +66,11 @@ def available_memory(root: Path = Path("/")) -> int | None:
 
 
 def available_on(device: torch.device) -> int | None:
-    """Return the free bytes of a GPU's own memory; None for a CPU."""
-    if device.type != "cuda":
+    """Return the free bytes of a GPU's own memory; None for a CPU.
+
+    None as well for a GPU that is not in this machine: plans are made for others.
+    """
+    if device.type != "cuda" or not torch.cuda.is_available():
         return None
     free, _ = torch.cuda.mem_get_info(device)
     return int(free)

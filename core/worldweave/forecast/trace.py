@@ -53,13 +53,21 @@ def _fused_attention(
     enable_gqa: bool = False,
 ) -> Any:
     del enable_gqa
-    if query.ndim != 4:
+    if not _is_plain(query, key, value):
         return scaled_dot_product_attention(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale
         )
     return aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale
     )[0]
+
+
+def _is_plain(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Tell whether nothing is broadcast, which the fused operation does not do."""
+    if not query.ndim == key.ndim == value.ndim == 4:
+        return False
+    is_one_batch = query.shape[:2] == key.shape[:2] == value.shape[:2]
+    return is_one_batch and query.shape[-1] == value.shape[-1]
 
 
 def attention_flops(

@@ -52,7 +52,7 @@ def read_jobs(file: Path, common: Path | None = None) -> list[Job]:
         jobs.append(job)
     if not jobs:
         raise Problems([f"{file} has no lines; give one JSON object a line"])
-    if len(jobs) > 1 and not any(job.request for job in jobs):
+    if len(jobs) > 1 and not all(job.request for job in jobs):
         _refuse_one_object(file)
     return jobs
 
@@ -73,12 +73,12 @@ def placed(plain: Any, folder: Path) -> Any:
     """
     if not isinstance(plain, dict):
         return plain
-    made = dict(plain)
+    made = plain | _files(plain, ("video",), folder)
     if isinstance(made.get("labels"), str):
         made["labels"] = {"file": made["labels"]}
-    for part, keys in ((made, ("video",)), (made.get("labels"), ("file", "classes"))):
-        if isinstance(part, dict):
-            part |= _files(part, keys, folder)
+    if isinstance(made.get("labels"), dict):
+        labels = made["labels"]
+        made["labels"] = labels | _files(labels, ("file", "classes"), folder)
     if isinstance(made.get("controls"), dict):
         made["controls"] = {
             name: _placed_control(control, folder)

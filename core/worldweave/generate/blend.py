@@ -30,15 +30,15 @@ class Blend:
     levels: Tensor
     is_final: bool = False
 
-    def at(self, c_noise: float) -> dict[str, Tensor]:
-        """Return normalised maps for noise *c_noise*, 0.25 ln sigma.
+    def at(self, c_noise: Tensor) -> dict[str, Tensor]:
+        """Return normalised maps for noise *c_noise* (B,), 0.25 ln sigma, all alike.
 
         What is zero everywhere is left out: its branch need not run. Where sums are
         one or less nothing is changed, bit for bit.
         """
         if not self.schedules:
             return self._constant
-        return self._maps_at(self._step_of(c_noise))
+        return self._maps_at(self._step_of(float(c_noise[0])))
 
     def effective(self) -> dict[str, Tensor]:
         """Return maps (t, h, w) as they were in effect, the mean over all steps."""

@@ -85,7 +85,7 @@ def denoise(
 
     def network(latent: Tensor, c_noise: Tensor, text: Tensor) -> Tensor:
         step = Step(c_noise=c_noise, text=text, fps=chunk.fps, condition_mask=mask)
-        maps = blend.at(float(c_noise[0]))
+        maps = blend.at(c_noise)
         running = {name: branches[name] for name in branches if name in maps}
         return weave(base.dit, running, latent, step, hints, maps)
 

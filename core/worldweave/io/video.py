@@ -228,6 +228,9 @@ def _open(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 metadata_errors="replace",  # a title need not be UTF-8
             ) as container,
         ):
+            # FFmpeg draws any long text in a .txt as a film of a terminal.
+            if container.format.name == "tty":
+                raise _cannot_read(file, f"it is text; give {_READABLE}")
             for stream in container.streams.video:
                 if not stream.disposition & Disposition.attached_pic:
                     yield container, stream

@@ -49,13 +49,14 @@ def render(report: RunReport) -> str:
         "small_print": markup.items(_small_print(report)),
     }
     main = markup.fill(markup.asset(package, "report.html"), parts)
-    kind = ' class="pixels"' if width <= _FEW_PIXELS else ""
+    kinds = {"pixels": width <= _FEW_PIXELS, "tall": width < height}
+    kind = " ".join(name for name, holds in kinds.items() if holds)
     length = len(report.frames)
     return markup.whole_page(
         title=report.title,
         header=_header(report),
         player=markup.player(speed=_speed(length, report.fps), hidden=length == 1),
-        main=f'<div{kind} style="--ratio: {width / height:.4f}">{main}</div>',
+        main=f'<div class="{kind}" style="--ratio: {width / height:.4f}">{main}</div>',
         style=markup.asset(package, "report.css"),
         script=markup.asset(package, "report.js"),
         without_script="Without JavaScript the clips do not move here; as mp4 they "

@@ -188,7 +188,9 @@ def _map_from(value: Any, _: Any) -> Any:
     if value is None or (isinstance(value, str) and "\0" not in value):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return _number(value, _)
+        if not _is_finite(value):
+            raise ValueError(f"expected a number from 0 to 1, got {value!r}")
+        return float(value)
     if not isinstance(value, dict):
         raise ValueError(
             f"expected a number, a file name or an object such as "

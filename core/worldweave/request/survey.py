@@ -82,7 +82,13 @@ class Survey:
             found |= {"foreground": mask, "background": ~mask}
         for source in every:
             if isinstance(source, Rule) and self.scene.labels is not None:
-                found |= regions_of(source.rule, self.scene.labels)
+                parts = regions_of(source.rule, self.scene.labels)
+                named = ", ".join(name for name in parts if name != "else")
+                # Two rules may have an "else" each, and not the same.
+                found |= {
+                    f"not {named}" if name == "else" else name: mask
+                    for name, mask in parts.items()
+                }
         return found
 
 

@@ -11,7 +11,7 @@ import torch
 from worldweave.forecast import forecast
 
 NAMES = ["depth", "edge", "hdmap", "lidar", "seg", "vis"]
-SETTINGS = [(1, 9, 0.0, 2), (6, 17, 1.0, 1)]
+SETTINGS = [(6, 17, 1.0, 1)]  # more of them: benchmarks/forecast.py
 
 FORETELL = """
 import json, sys
@@ -72,7 +72,6 @@ def test_foretold_memory_is_within_fifteen_percent_of_a_real_generation_s_peak(
         out = tmp_path / "out.mp4"
         (peak,) = printed(GENERATE, json.dumps([setting]), source, out)
         assert told == pytest.approx(peak, rel=0.15), setting
-    assert foretold[1] - foretold[0] > 5 * 10_368_000  # five branches' weights
 
 
 @pytest.fixture
@@ -110,7 +109,8 @@ def test_half_precision_halves_weights_and_activations(tell):
 def test_on_a_gpu_weights_lie_on_the_device_and_videos_on_the_host(
     catalog, monkeypatch
 ):
-    # Only the free memory is asked of the GPU.
+    # Only its name and its free memory are asked of the GPU.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**11))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "some GPU")
     base = catalog.find_base("cosmos-transfer1-7b")
@@ -128,3 +128,14 @@ def test_on_a_gpu_weights_lie_on_the_device_and_videos_on_the_host(
     assert told.host_bytes < 15e9
     assert told.available_device == 10**9
     assert not told.fits
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    elsewhere = forecast(
+        base,
+        {},
+        size=base.sizes[0],
+        frames=121,
+        device=torch.device("cuda"),
+        process=400_000_000,
+    )
+    assert elsewhere.available_device is None
+    assert elsewhere.fits

@@ -5,7 +5,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
-from worldweave.forecast.trace import counter, trace
+from worldweave.forecast.trace import counter, trace, watching
 
 
 def meta(*shape, dtype=torch.float32):
@@ -55,6 +55,12 @@ def test_attention_with_fewer_keys_counts_them_alone():
     q, k = meta(1, 2, 100, 16), meta(1, 2, 7, 16)
     traced = trace(lambda: scaled_dot_product_attention(q, k, k), [q, k])
     assert traced.flops == 4 * 2 * 100 * 7 * 16
+
+
+def test_attention_that_broadcasts_keeps_its_shape():
+    q, k, v = meta(2, 4, 10, 16), meta(1, 4, 7, 16), meta(1, 4, 7, 8)
+    with watching():
+        assert scaled_dot_product_attention(q, k, v).shape == (2, 4, 10, 8)
 
 
 def layers():

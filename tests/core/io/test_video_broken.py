@@ -177,6 +177,12 @@ def test_garbage_is_no_video(scratch: Path, garbage: bytes, suffix: str) -> None
     refusal(path)
 
 
+def test_a_long_text_is_no_film_of_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Dear diary, this is text.\n" * 500)
+    with pytest.raises(WorldweaveError, match=r"notes.txt: it is text; give mp4"):
+        video.read(tmp_path / "notes.txt")
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.png", "a.npy"])
 def test_a_text_file_is_told_what_to_be(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text('{"prompt": "not a video"}\n' * 50)

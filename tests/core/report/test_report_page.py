@@ -198,13 +198,13 @@ def test_a_large_video_is_scaled_down_and_the_page_says_so(run_report):
     assert abs(int(shown[1, 100, 400, 0]) - 200) < 3
     words = Reader(html).words
     assert "480 pixels wide, the output is 1280x704; no frame is left out" in words
-    assert 'class="pixels"' not in html
+    assert 'class="" style="--ratio' in html
 
 
 def test_a_small_video_is_enlarged_by_a_whole_factor(run_report, small):
     html = render(bare(run_report, small))
     assert decoded(by_label(html)["output"]).shape == (2, 128, 192, 3)
-    assert 'class="pixels"' in html
+    assert 'class="pixels" style="--ratio' in html
 
 
 def test_one_frame_has_no_player_and_a_chart_of_one_step(run_report, clip):

@@ -155,14 +155,14 @@ def test_the_published_schema_is_what_the_classes_say():
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(requests)
 def test_what_may_be_asked_both_accept(plain):
     from_plain(plain)
     SCHEMA.validate(plain)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(requests, st.data())
 def test_an_unknown_key_at_any_depth_both_refuse(plain, data):
     objects = [
@@ -175,7 +175,8 @@ def test_an_unknown_key_at_any_depth_both_refuse(plain, data):
     path = data.draw(st.sampled_from(objects))
     key = data.draw(st.sampled_from(["mapp", "treshold", "Seed", "", "a b"]))
     at(plain, path)[key] = data.draw(st.sampled_from([None, 0.5, "low", {}]))
-    with pytest.raises(Problems, match=re.escape(repr(key) if " " in key else key)):
+    said = key if key.isalpha() else repr(key)
+    with pytest.raises(Problems, match=rf"{said} is unknown|object of .*{key}"):
         from_plain(plain)
     assert not SCHEMA.is_valid(plain)
 
@@ -183,7 +184,7 @@ def test_an_unknown_key_at_any_depth_both_refuse(plain, data):
 JUNK = [None, True, 1, 0.5, "x", "a\0", [], [1], {}, {"zzz": 1}, {"rule": "x"}, [None]]
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(requests, st.data())
 def test_where_anything_stands_anywhere_both_say_the_same(plain, data):
     path = data.draw(st.sampled_from(list(places(plain))[1:] or [()]))
@@ -198,7 +199,7 @@ def test_where_anything_stands_anywhere_both_say_the_same(plain, data):
         assert problems_of_values(made), plain
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(requests, st.data())
 def test_where_a_key_is_missing_both_say_the_same(plain, data):
     inner = [path for path in places(plain) if path and isinstance(path[-1], str)]
@@ -210,13 +211,14 @@ def test_where_a_key_is_missing_both_say_the_same(plain, data):
 
 
 def problems_of_values(request):
-    """What the later checks find, without files that are not there."""
+    """What the later checks find, but for files that are not there."""
     found = value_problems(request)
     for name, control in request.controls.items():
         if control.map is not None:
             found += map_problems(name, control.map)
         found += schedule_problems(name, control.schedule)
-    return [line for line in found if "video" not in line and "file" not in line]
+    absent = ("no video", "there is no file", "neither a number nor a file", "SDEdit")
+    return [line for line in found if not any(part in line for part in absent)]
 
 
 WHOLE = ("steps", "seed", "overlap", "max_frames")
@@ -271,17 +273,8 @@ def test_every_limit_is_that_of_the_checks(kind, field, keyword, limit):
     assert SCHEMA.is_valid(good)
     assert not SCHEMA.is_valid(bad)
     if kind is not sources.Labels:  # whose rate is checked where it is used
-        assert problems_of(good) == []
-        assert problems_of(bad) != []
-
-
-def problems_of(plain):
-    request = from_plain(plain)
-    found = value_problems(request)
-    for name, control in request.controls.items():
-        found += map_problems(name, control.map)
-        found += schedule_problems(name, control.schedule)
-    return [line for line in found if "no video" not in line and "SDEdit" not in line]
+        assert problems_of_values(from_plain(good)) == []
+        assert problems_of_values(from_plain(bad)) != []
 
 
 def test_a_limit_is_set_for_fields_that_are_there():

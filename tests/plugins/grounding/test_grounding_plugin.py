@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from worldweave import WorldweaveError, discover
 from worldweave_plugins import grounding
 
 
@@ -34,8 +35,6 @@ def hooks(tmp_path, monkeypatch):
         "[worldweave.v1]\ngrounding = worldweave_plugins.grounding\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    from worldweave_registry import discover
-
     catalog = discover({"WORLDWEAVE_PLUGINS": "grounded"})
     (plugin,) = catalog.plugins
     assert (plugin.name, plugin.state.value) == ("grounding", "ready"), plugin.problem
@@ -54,15 +53,21 @@ def test_a_prompt_becomes_a_map_through_the_registry(hooks, here, video):
     assert 0 < found.mean() < 1
 
 
-def test_objects_are_found_and_judged(here, video):
-    masks = grounding.worldweave_objects("a car. a person.", video)
-    assert masks
-    told = grounding.worldweave_foreground("vlm", video, masks)
+def test_objects_are_found_and_judged_through_the_registry(hooks, here, video):
+    masks = hooks.worldweave_objects(prompt="a car. a person.", video=video)
+    assert set(masks) == {"a car", "a car 2", "a person", "a person 2"}
+    told = hooks.worldweave_foreground(classifier="vlm", video=video, masks=masks)
     assert list(told) == list(masks)
 
 
-def test_a_classifier_of_another_name_is_left_to_other_plugins(video):
-    assert grounding.worldweave_foreground("rule", video, {}) is None
+def test_what_is_missing_is_told_through_the_registry(hooks, video, monkeypatch):
+    monkeypatch.setenv("WORLDWEAVE_GROUNDING_LOOKS", "none")
+    with pytest.raises(WorldweaveError, match=r"LOOKS is 'none', expected a whole"):
+        hooks.worldweave_map(prompt="a tree", video=video)
+
+
+def test_a_classifier_of_another_name_is_left_to_other_plugins(hooks, video):
+    assert hooks.worldweave_foreground(classifier="clip", video=video, masks={}) is None
 
 
 def test_more_special_plugins_are_asked_first():

@@ -57,7 +57,7 @@ def by_transformers(tracker, video, start, boxes, *, is_reverse):
     return {output.frame_idx: output.pred_masks.clone() for output in outputs}
 
 
-@pytest.mark.parametrize("start", [0, 6, 9])
+@pytest.mark.parametrize("start", [0, 6])
 def test_masks_are_those_of_the_loop_of_transformers(each_tracker, long, start):
     ours = followed(each_tracker, long, start, BOXES)
     theirs = by_transformers(each_tracker, long, start, BOXES, is_reverse=False)

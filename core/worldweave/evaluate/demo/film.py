@@ -71,7 +71,7 @@ def film(demo: Demo, subject: Subject, tick: Callable[[Tick], None]) -> Filmed:
             max_frames=len(subject.frames),
             progress=tick,
         )
-        generation.save(folder / f"{take.name}.mp4")
+        generation.save(folder / f"{take.name}.mp4", report=False)
         made[take] = generation
     decoded = through_autoencoder(demo.pipeline, subject.frames)
     frames = {take.title: each.frames for take, each in made.items()}
