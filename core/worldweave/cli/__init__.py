@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import typer
 
+from worldweave.cli.batch import batch
+from worldweave.cli.bench import bench
 from worldweave.cli.convert import convert
 from worldweave.cli.demo import demo
 from worldweave.cli.evaluate import evaluate
@@ -15,6 +17,7 @@ from worldweave.cli.import_spec import import_spec
 from worldweave.cli.plan import plan
 from worldweave.cli.plugins import plugins
 from worldweave.cli.replay import replay
+from worldweave.cli.schema import schema
 from worldweave.cli.train import train
 from worldweave_registry import WorldweaveError
 
@@ -29,7 +32,10 @@ for command in (
     generate,
     plan,
     replay,
+    batch,
+    schema,
     import_spec,
+    bench,
     train,
     evaluate,
     plugins,

@@ -62,7 +62,6 @@ def plan(
         options=option or (),
         weights=weights or (),
     )
-    from worldweave.forecast.machine import process_bytes
     from worldweave.generate.outlook import look_ahead
     from worldweave_registry import discover
 
@@ -71,7 +70,6 @@ def plan(
         discover(),
         device=device,
         memory=None if memory is None else int(memory * 1e9),
-        process=process_bytes,
     )
     if as_json:
         print(json.dumps(found.to_plain(), indent=2))

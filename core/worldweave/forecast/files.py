@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
+from worldweave.loading import part_of
 from worldweave.request.check import branch_weights
+from worldweave.request.sources import OF_THE_BASE
 from worldweave_registry import WeightsError, WorldweaveError, locate
 
 if TYPE_CHECKING:
@@ -42,11 +44,13 @@ def list_files(
     modalities: Mapping[str, Modality],
     *,
     weights: Mapping[str, str | Path] | None = None,
+    learned: Iterable[str] = (),
     hook: Fetcher | None = None,
 ) -> tuple[FileEntry, ...]:
     """Return the files of *base* and of every branch; nothing is downloaded.
 
-    weights: the branch files a user has named, by modality.
+    weights: the branch files a user has named, by modality. learned: those of learned
+    maps, "base" for the base's own.
     """
     own = weights or {}
     entries = [
@@ -54,6 +58,12 @@ def list_files(
         for each in base.weights
         if each.part in READ
     ]
+    for file in sorted(learned):
+        of_base = part_of(base, "maps") if file == OF_THE_BASE else None
+        what = "learned maps"
+        entries.append(
+            _own(what, Path(file)) if of_base is None else _entry(what, of_base, hook)
+        )
     for name, modality in modalities.items():
         if name in own:
             entries.append(_own(f"branch {name}", Path(own[name])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,7 @@ def forecast(
     from_source: bool = False,
     map_bytes: int = 0,
     weights: Mapping[str, str | Path] | None = None,
+    learned: Iterable[str] = (),
     compat: str | None = None,
     process: int | None = None,
     hook: Fetcher | None = None,
@@ -95,8 +96,9 @@ def forecast(
     evaluations: of a chunk's steps + 1 evaluations, those a branch takes part in; all
     where it is not named. has_source: a source video is read. from_source: denoising
     starts from it. map_bytes: of all maps in memory. weights: a user's own branch
-    files. process: what `process_bytes` returned before any video was read; None asks
-    it now. rates: a file of measured rates other than the user's.
+    files. learned: the files of learned maps, "base" for those of the base. process:
+    what `process_bytes` returned before any video was read; None asks it now. rates: a
+    file of measured rates other than the user's.
 
     Nothing is loaded: modules run without values on torch's meta device. Raise
     WorldweaveError where a plugin's part cannot be run so, or the rates are damaged.
@@ -151,7 +153,9 @@ def forecast(
         available_host=available_memory(),
         available_device=available_on(device),
         seconds=seconds,
-        files=list_files(base, modalities, weights=weights, hook=hook),
+        files=list_files(
+            base, modalities, weights=weights, learned=learned, hook=hook
+        ),
         chunks=len(chunks),
         padded=chunks[-1].start + base.chunk_frames - frames,
         evaluations=steps + 1,

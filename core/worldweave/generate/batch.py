@@ -74,29 +74,41 @@ class Batch:
         place = usable_device(device)
         _make_folder(self.folder)
         for line, job in self.jobs.items():
-            self._stands(self._looked_at(job, again))
+            try:
+                self._stands(self._looked_at(job, again))
+            except Exception as error:
+                self._stands(self._failed(line, error))
             if self.items[line].state != "waiting":
                 watch.item(self.items[line], 0, 0)
         self._write()
-        waiting = [n for n, item in self.items.items() if item.state == "waiting"]
-        groups: dict[tuple[str, str | None], list[int]] = {}
-        for line in waiting:
-            request = self.requests[line]
-            groups.setdefault((request.base, request.compat), []).append(line)
+        groups = self._groups()
+        total = sum(map(len, groups))
         number = 0
-        for lines in groups.values():
+        for lines in groups:
             pipeline: Pipeline | None = None
             for at, line in enumerate(lines):
                 number += 1
-                count = (number, len(waiting))
+                count = (number, total)
                 left = [self._needs[later] for later in lines[at:]]
                 pipeline = self._make(line, pipeline, left, count, watch, place)
                 self._write()
                 watch.item(self.items[line], *count)
         return list(self.items.values())
 
+    def _groups(self) -> list[list[int]]:
+        """Return the lines of the jobs to be made, those of one base together."""
+        groups: dict[tuple[str, str | None], list[int]] = {}
+        for line, item in self.items.items():
+            if item.state == "waiting":
+                request = self.requests[line]
+                groups.setdefault((request.base, request.compat), []).append(line)
+        return list(groups.values())
+
     def _looked_at(self, job: Job, again: bool) -> Item:
-        """Return how *job* stands before anything is loaded."""
+        """Return how *job* stands before anything is loaded.
+
+        Raise WorldweaveError where it cannot be made.
+        """
         item = self.items[job.line]
         if job.request is None:
             return attrs.evolve(item, state="failed")
@@ -104,18 +116,15 @@ class Batch:
         try:
             if done_before(video, job.request):
                 return attrs.evolve(item, state="done before")
-        except WorldweaveError as error:
+        except WorldweaveError:
             if not again:
-                return self._failed(job.line, error)
+                raise
         also = [
             *manifests.target_problems(video, job.request),
             *self._replaced(job.line),
             *self._missing(job.request.base),
         ]
-        try:
-            looked = survey(job.request, self.catalog, weights_problems, also=also)
-        except WorldweaveError as error:
-            return self._failed(job.line, error)
+        looked = survey(job.request, self.catalog, weights_problems, also=also)
         self._needs[job.line] = {
             name: _path(each.control.weights) for name, each in looked.prepared.items()
         }
@@ -145,11 +154,7 @@ class Batch:
                 plan, progress=lambda tick: watch.step(item.name, *count, tick)
             )
             made.save(self._video(line))
-        except WorldweaveError as error:
-            self._stands(self._failed(line, error))
         except Exception as error:
-            # A fault of ours or a plugin's: the others shall be made all the same.
-            traceback.print_exc()
             self._stands(self._failed(line, error))
         else:
             seconds = round(time.perf_counter() - begun, 3)
@@ -157,11 +162,19 @@ class Batch:
         return pipeline
 
     def _failed(self, line: int, error: Exception) -> Item:
-        """Return the item of *line* with every problem of *error*, by line and name."""
+        """Return the item of *line* with every problem of *error*, by line and name.
+
+        One that is no user's mistake is a fault of ours or a plugin's: the others
+        shall be made all the same, but it is shown where it came from.
+        """
         item = self.items[line]
+        told: tuple[str, ...]
         if isinstance(error, WorldweaveError):
             told = error.problems if isinstance(error, Problems) else (str(error),)
+        elif isinstance(error, OSError) and error.filename is not None:
+            told = (f"{error.filename}: {error.strerror or error}; check the path",)
         else:
+            traceback.print_exception(error)
             told = (f"a fault of worldweave or a plugin: {one_line(error)}",)
         where = f"{self.source}: line {line} ({item.name})"
         problems = tuple(f"{where}: {problem}" for problem in told)

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import torch
 
-from worldweave.forecast import Forecast, forecast
+from worldweave.forecast import Forecast, forecast, process_bytes
 from worldweave.generate.shares import WHOLE, Share, alive_steps, chunks_of, shares
 from worldweave.loading import usable_device
 from worldweave.request.check import Prepared
@@ -110,7 +110,7 @@ def look_ahead(
     *,
     device: str | None = None,
     memory: int | None = None,
-    process: Callable[[], int | None] = lambda: None,
+    process: Callable[[], int | None] = process_bytes,
 ) -> Outlook:
     """Read what *request* names and foretell the rest; no weights are read.
 
@@ -144,6 +144,7 @@ def look_ahead(
             for name, each in looked.prepared.items()
             if each.control.weights is not None
         },
+        learned={source.learned for source in looked.learned.values()},
         compat=request.compat,
         process=before,
         hook=catalog.hook,

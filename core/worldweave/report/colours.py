@@ -95,7 +95,7 @@ def of_values(values: npt.NDArray[np.float32]) -> Frames:
 def of_shares(shares: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
     """Mix the hues by the share (H, W) of each modality; grey is what is left."""
     hues = [hue(at) for at in range(len(shares))]
-    left = np.maximum(1 - sum(shares, start=np.float32(0)), 0) * 0
+    left = np.maximum(1 - sum(shares, start=np.float32(0)), 0)
     mixed = np.zeros((*shares[0].shape, 3), np.float32)
     for share, colour in zip([*shares, left], [*hues, GREY], strict=True):
         mixed += share[..., None] * colour

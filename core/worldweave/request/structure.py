@@ -189,7 +189,7 @@ def _map_from(value: Any, _: Any) -> Any:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not _is_finite(value):
-            raise ValueError(f"expected a number from 0 to 1, got {value!r}")
+            raise ValueError(f"it is {value!r}; give a number from 0 to 1")
         return float(value)
     if not isinstance(value, dict):
         raise ValueError(
@@ -209,8 +209,10 @@ def _map_from(value: Any, _: Any) -> Any:
 
 def _number(value: Any, _: Any) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not _is_finite(value):
+    if not is_number:
         raise ValueError(f"expected a number, got {value!r}")
+    if not _is_finite(value):
+        raise ValueError(f"it is {value!r}; give a finite number")
     return float(value)
 
 
@@ -245,7 +247,7 @@ def _choice(value: Any, kind: Any) -> str:
     if value not in choices:
         near = did_you_mean(value, choices) if isinstance(value, str) else ""
         one_of = " or ".join(map(repr, choices))
-        raise ValueError(f"expected {one_of}, got {value!r}{near}")
+        raise ValueError(f"it is {value!r}; give {one_of}{near}")
     chosen: str = value
     return chosen
 

@@ -141,6 +141,9 @@ def survey(
         left_out={n: "its map is 0" for n in request.controls if n not in prepared},
     )
     ready = [n for n in prepared if n not in looked.pending and n not in looked.learned]
+    if request.labels is not None and labels is None:
+        # Why is told already; a map cannot know and would say that there are none.
+        ready = [n for n in ready if not _is_from_labels(prepared[n])]
     # What is wrong by itself is told once; to draw it would tell it again.
     maps, found = draw_all(looked, ready if not problems else _sound(looked, ready))
     done = with_maps(looked, maps)
@@ -210,6 +213,10 @@ def _is_pending(each: Prepared, sight: Sight) -> bool:
     value = each.map
     is_salient = any(isinstance(source, Salient) for source in maps_in(value))
     return needs_model(value) or (is_salient and sight.needs_model)
+
+
+def _is_from_labels(each: Prepared) -> bool:
+    return any(isinstance(source, (Rule, Salient)) for source in maps_in(each.map))
 
 
 def _read_labels(

@@ -156,7 +156,7 @@ REQUESTS = {
     "negative steps": (EDGE + " --steps -3", "steps is -3", "from 1 to 1000"),
     "half a step": (EDGE + " --steps 1.5", "'1.5'", "valid integer"),
     "negative guidance": (EDGE + " --guidance -1", "guidance is -1", "from 0 to 100"),
-    "no guidance at all": (EDGE + " --guidance nan", "guidance is nan", "from 0"),
+    "no guidance at all": (EDGE + " --guidance nan", "guidance: it is nan", "a finite"),
     "a negative seed": (EDGE + " --seed -1", "seed is -1", "from 0 to 2147483647"),
     "a seed too large": (EDGE + " --seed 2147483648", "2147483648", "from 0 to"),
     "sigma_max too large": (EDGE + " --sigma-max 81", "81", "up to 80"),

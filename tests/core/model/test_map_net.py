@@ -99,6 +99,15 @@ def test_a_map_looks_at_the_frames_beside_it(config, alive):
     assert [bool(frame.any()) for frame in moved] == [True] * 3 + [False] * 3
 
 
+def test_what_is_under_a_token_reaches_its_map_past_the_neighbours(net, hints):
+    with torch.no_grad():
+        for layer in net.trunk:
+            layer.mix.weight.zero_()
+            layer.mix.bias.zero_()
+    maps = net({"edge": hints["edge"]})["edge"], net({"edge": -hints["edge"]})["edge"]
+    assert (maps[0] - maps[1]).abs().min() > 0
+
+
 def test_samples_do_not_mix(net, hints):
     both = net(hints)
     for name, values in net({n: h[1:] for n, h in hints.items()}).items():

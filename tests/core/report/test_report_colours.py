@@ -68,6 +68,7 @@ def test_where_no_modality_decides_the_picture_is_grey():
     maps = [np.zeros((2, *GRID), np.float32)] * 2
     (frame, _) = pictures.who_decides(maps, grey_under((12, 20)))
     assert np.ptp(frame.astype(int), axis=-1).max() <= 2
+    assert (frame[:, 0] == (colours.COLOUR_SHARE * colours.GREY).round()).all()
 
 
 def test_two_that_share_mix_half_and_half():

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worldweave import Problems
+from worldweave.generate.batch_jobs import read_jobs
 from worldweave.request import sources
 from worldweave.request.map_check import map_problems
 from worldweave.request.schedule import schedule_problems
@@ -344,9 +345,30 @@ def json_in_docs():
 
 @needs_docs
 @pytest.mark.parametrize("block", list(json_in_docs()) if DOCS.exists() else [])
-def test_the_json_in_the_docs_passes(block):
+def test_every_request_and_map_in_the_docs_passes(block):
     plain = json.loads(block)
-    if not isinstance(plain, dict) or not set(plain) & {"controls", "video", "prompt"}:
-        plain = {"controls": {"edge": plain}}  # a map, or a control
+    if not isinstance(plain, dict):
+        return
+    if not set(plain) & {"controls", "video", "steps", "labels"}:
+        if not set(plain) & {*FORMS, "map"}:
+            return  # another file: a table of classes, say
+        plain = {"controls": {"edge": plain}}
     SCHEMA.validate(plain)
     from_plain(copy.deepcopy(plain))
+
+
+@needs_docs
+@pytest.mark.parametrize("key", ["Request", "Control"])
+def test_every_field_stands_in_the_page_on_requests(key):
+    schema = json_schema()
+    fields = schema if key == "Request" else schema["$defs"][key]
+    page = (DOCS / "requests.md").read_text("utf-8")
+    for field in fields["properties"]:
+        assert f"`{field}`" in page, field
+
+
+@needs_docs
+def test_the_example_of_a_batch_has_no_problems():
+    jobs = read_jobs(DOCS / "examples/jobs.jsonl", DOCS / "examples/scalars.json")
+    assert [job.problems for job in jobs] == [(), (), ()]
+    assert [job.name for job in jobs] == ["night", "day", "free"]

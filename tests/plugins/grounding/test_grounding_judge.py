@@ -137,7 +137,7 @@ def test_an_object_that_is_nowhere_is_background_unasked(asking, video, mask):
 def test_frames_where_the_object_is_large_are_shown(mask):
     assert shown(mask) == [0, 2, 4]
     mask[:3] = False
-    mask[3, :, 20:] = False
+    mask[3, :, 28:] = False
     assert shown(mask) == [4]
 
 
