@@ -15,7 +15,8 @@ SHIPPED = [
 
 
 def test_every_first_party_plugin_is_ready():
-    names = ("cosmos", "depth", "edge", "hdmap", "lidar", "seg", "tinyworld", "vis")
+    names = ("cosmos", "depth", "edge", "grounding", "hdmap", "lidar")
+    names += ("seg", "tinyworld", "vis")
     assert {plugin.name: plugin.state for plugin in CATALOG.plugins} == dict.fromkeys(
         names, State.READY
     )

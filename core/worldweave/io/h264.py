@@ -33,8 +33,12 @@ def encode(
     size: tuple[int, ...],
     rate: Fraction,
     crf: int,
+    keyframe_every: int | None = None,
 ) -> None:
     """Encode frames (H, W, 3) of *size* (H, W) to the mp4 or mov *file*.
+
+    keyframe_every: frames at most from one that stands by itself to the next; None:
+    as x264 likes it.
 
     The same frames give the same bytes on the same machine.
     """
@@ -44,6 +48,8 @@ def encode(
         stream = container.add_stream(
             "libx264", rate=rate, options={"crf": str(crf), **_X264}
         )
+        if keyframe_every is not None:
+            stream.gop_size = keyframe_every
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = _THREADS
         stream.codec_context.thread_type = "FRAME"

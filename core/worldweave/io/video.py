@@ -123,6 +123,7 @@ def write(
     fps: Fraction | float,
     *,
     crf: int = 14,
+    keyframe_every: int | None = None,
 ) -> None:
     """Write H.264 (yuv420p, BT.709) to an mp4 or mov that any player opens.
 
@@ -132,6 +133,8 @@ def write(
     *crf* is x264's quality, 0 (lossless but for chroma) to 51; 14 leaves no
     visible trace. yuv420p needs even sides: an odd one gets its last column or
     row once more, so nothing is cropped and such a file reads back one larger.
+    *keyframe_every*: frames at most between two that a player can go to at once;
+    None: hundreds.
 
     The same frames give the same bytes on the same machine. The file is whole or
     absent: see `atomic_path`, also for the errors; WorldweaveError as well for a
@@ -151,7 +154,7 @@ def write(
         )
     pictures = _checked(chain([first], pictures), path)
     with atomic_path(path) as temporary:
-        h264.encode(temporary, pictures, size, rate, crf)
+        h264.encode(temporary, pictures, size, rate, crf, keyframe_every)
 
 
 def write_png(path: str | os.PathLike[str], frame: Frames) -> None:

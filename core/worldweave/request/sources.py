@@ -240,7 +240,7 @@ class Objects:
     """What is an object, and which are foreground.
 
     masks: "labels", one object for each class of the request's labels, or a prompt
-    for a grounding plugin ("a car. a person."), one for each phrase. classifier:
+    for a grounding plugin ("a car. a person."), one for each thing seen. classifier:
     "rule" (area, motion, centrality), or the name of one a plugin has ("vlm").
     """
 

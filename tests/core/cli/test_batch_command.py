@@ -114,7 +114,7 @@ def test_a_batch_that_was_killed_goes_on_to_the_same_bytes(run, write, tmp_path)
     assert killed.returncode == -signal.SIGKILL
     summary = json.loads((torn / "summary.json").read_text("utf-8"))
     states = [item["state"] for item in summary["items"]]
-    assert states == ["made", "waiting", "waiting"]
+    assert states == ["made", "waiting", "waiting"], summary
     resumed = run(*arguments, "--out", torn)
     assert [state for _, state, _ in rows(resumed.stdout)] == [
         "done before",

@@ -477,6 +477,11 @@ def test_a_result_may_not_replace_what_another_line_is_made_from(run, table):
     assert states(items)["other"] == "made"
 
 
+def test_a_result_may_not_replace_what_it_is_made_from(run, table):
+    items = run({"name": "in"}, out=table)
+    assert "would replace the video of this request" in the_problem(items, "in")
+
+
 def test_a_device_that_is_none_is_told_before_anything(table, jobs):
     batch = Batch(jobs({}), table / "out", catalog=discover(), source="jobs.jsonl")
     with pytest.raises(WorldweaveError, match="cannot compute on device 'abacus'"):

@@ -155,6 +155,18 @@ def test_a_better_crf_is_nearer_to_the_frames(tmp_path: Path, clouds: Frames) ->
     assert errors == sorted(errors, reverse=True)
 
 
+def test_a_player_can_go_to_every_so_manieth_frame(
+    tmp_path: Path, clouds: Frames
+) -> None:
+    frames = np.concatenate([clouds] * 4)[:20]
+    video.write(tmp_path / "a.mp4", frames, 24, keyframe_every=5)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        packets = [p for p in container.demux(video=0) if p.dts is not None]
+    keys = sorted(round(p.pts * p.time_base * 24) for p in packets if p.is_keyframe)
+    assert keys[0] == 0
+    assert max(b - a for a, b in zip(keys, [*keys[1:], 20], strict=True)) <= 5
+
+
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path, clouds: Frames) -> None:
     def interrupted() -> Iterator[Frames]:
         yield from clouds[:5]

@@ -18,6 +18,8 @@ from worldweave.io import video as video_io
 #: Pixels across which a clip is stored at least: where it is enlarged, H.264 does
 #: not average the colour of four of its pixels.
 _STORED_WIDTH = 192
+#: Frames between those a browser can go to at once: it decodes from there on.
+_SEEK = 12
 
 
 def clip(
@@ -57,7 +59,9 @@ def data_uri(frames: Iterable[Frames], fps: Fraction, *, crf: int = 14) -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "clip.mp4")
-        video_io.write(file, _enlarged(frames), fps, crf=crf)
+        video_io.write(
+            file, _enlarged(frames), fps, crf=crf, keyframe_every=_SEEK
+        )
         text = base64.b64encode(file.read_bytes()).decode("ascii")
     return f"data:video/mp4;base64,{text}"
 
