@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 
@@ -20,8 +21,16 @@ MOST_ROWS = 40
 
 def show(found: Outlook) -> None:
     """Print what will happen, what runs, what is read, what it takes."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-    console = Console(width=max(width, 80), highlight=False)
+    if sys.stdout.isatty():
+        width = max(shutil.get_terminal_size().columns, 80)
+        _print(Console(width=width, highlight=False), found)
+        return
+    page = io.StringIO()
+    _print(Console(file=page, width=WIDE, highlight=False), found)
+    print("\n".join(line.rstrip() for line in page.getvalue().splitlines()))
+
+
+def _print(console: Console, found: Outlook) -> None:
     console.print(_heading(found))
     if found.looked.prepared:
         _shares(console, found)

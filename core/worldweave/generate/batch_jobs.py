@@ -10,9 +10,10 @@ from typing import Any
 
 import attrs
 
+from worldweave.request.plain import plain_of_json, read_plain
 from worldweave.request.sources import FORMS, OF_THE_BASE
 from worldweave.request.spec import Request
-from worldweave.request.structure import from_plain, plain_of_json, read_plain
+from worldweave.request.structure import from_plain
 from worldweave_registry import Problems
 
 _LONGEST = 100

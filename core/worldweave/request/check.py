@@ -118,7 +118,7 @@ def make_preprocessor(
             )
         return None
     kind = modality.preprocessor.load()
-    known = _option_names(kind)
+    known = option_names(kind)
     wrong = [
         f"{name!r} has no option {option!r}"
         + (did_you_mean(option, known) or f"; it has: {', '.join(known) or 'none'}")
@@ -138,7 +138,8 @@ def make_preprocessor(
     return made
 
 
-def _option_names(kind: type) -> list[str]:
+def option_names(kind: type) -> list[str]:
+    """Return the options of a class of preprocessors: its attrs fields."""
     return [f.name for f in attrs.fields(kind) if f.init] if attrs.has(kind) else []
 
 

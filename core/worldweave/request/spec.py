@@ -65,14 +65,15 @@ class Control:
 class Request:
     """Everything that decides a video. What is None takes the base's default.
 
-    prompt, negative_prompt: what to see, what not to. video: the source the
-    controls are made from. controls: by modality. labels: a video of classes, for
-    rules. objects: what is salient. steps: denoising steps, 1 or
-    more. guidance: 0 or more; strength g of c + g (c - u). seed: of all noise, 0 or
-    more; chunk i uses seed + i. sigma_max: where denoising starts; below 80 it
-    starts from the noised source instead of pure noise (SDEdit). fps: what the
-    model is told; the file keeps the source's. overlap: frames a chunk takes over
-    from the one before. compat: reproduce the released code's quirks.
+    base: which base. prompt: what to see. negative_prompt: what not to see. video: the
+    source the controls are made from. controls: by modality. labels: a video of
+    classes, for rules. objects: what is salient. steps: denoising steps, 1 or more.
+    guidance: 0 or more; strength g of c + g (c - u). seed: of all noise, 0 or more;
+    chunk i uses seed + i. sigma_max: where denoising starts; below 80 it starts from
+    the noised source instead of pure noise (SDEdit). fps: what the model is told; the
+    file keeps the source's. overlap: frames a chunk takes over from the one before.
+    max_frames: use no more frames of the videos. compat: reproduce the released code's
+    quirks.
     """
 
     base: str = "tiny-world"

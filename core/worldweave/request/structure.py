@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 import re
@@ -14,7 +13,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 import attrs
 import cattrs
 import numpy as np
-import yaml
 from cattrs.errors import (
     AttributeValidationNote,
     ClassValidationError,
@@ -23,11 +21,16 @@ from cattrs.errors import (
 )
 
 from worldweave.request import sources
+from worldweave.request.check import option_names
+from worldweave.request.plain import (
+    plain_of_json,
+    plain_of_yaml,
+    read_plain,
+    too_deep,
+)
 from worldweave.request.sources import FORMS, MapValue
 from worldweave.request.spec import Control, Request, VideoValue
-from worldweave_registry import Problems, did_you_mean
-
-YAML_SUFFIXES = (".yaml", ".yml")
+from worldweave_registry import Problems, WorldweaveError, did_you_mean, discover
 
 
 def read_request(file: Path) -> Request:
@@ -36,20 +39,6 @@ def read_request(file: Path) -> Request:
     File names in it are taken as they are: see `worldweave.request.walk.anchored`.
     """
     return from_plain(read_plain(file), where=str(file))
-
-
-def read_plain(file: Path) -> Any:
-    """Return what a JSON or YAML file holds, as dicts and lists."""
-    try:
-        text = file.read_text("utf-8")
-    except OSError as error:
-        raise Problems(
-            [f"cannot read {file}: {error.strerror}; check the path"]
-        ) from error
-    except UnicodeDecodeError as error:
-        raise Problems([f"{file} is not text; give a request in JSON"]) from error
-    is_yaml = file.suffix.lower() in YAML_SUFFIXES
-    return (plain_of_yaml if is_yaml else plain_of_json)(text, where=str(file))
 
 
 def from_json(text: str, *, where: str = "the request") -> Request:
@@ -62,76 +51,6 @@ def from_yaml(text: str, *, where: str = "the request") -> Request:
     return from_plain(plain_of_yaml(text, where=where), where=where)
 
 
-def plain_of_json(text: str, *, where: str) -> Any:
-    """Parse JSON. Raise Problems for what is none and for a key given twice."""
-    twice: list[str] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in items]
-        twice.extend(key for key in dict.fromkeys(keys) if keys.count(key) > 1)
-        return dict(items)
-
-    try:
-        plain = json.loads(text, object_pairs_hook=pairs)
-    except json.JSONDecodeError as error:
-        raise Problems(
-            [
-                f"{where} is not JSON: {error.msg} at line {error.lineno}, "
-                f"column {error.colno}; correct it there"
-            ]
-        ) from error
-    except RecursionError as error:
-        raise _too_deep(where) from error
-    except ValueError as error:  # a number of thousands of digits
-        raise Problems([f"{where} is not JSON: {error}; correct it"]) from error
-    if twice:
-        raise Problems([_given_twice(where, key) for key in twice])
-    return plain
-
-
-def plain_of_yaml(text: str, *, where: str) -> Any:
-    """Parse YAML, plain data only, as `plain_of_json` does."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except _TwiceError as error:
-        raise Problems([_given_twice(where, error.args[0])]) from error
-    except yaml.YAMLError as error:
-        at = getattr(error, "problem_mark", None)
-        place = "" if at is None else f" at line {at.line + 1}, column {at.column + 1}"
-        said = getattr(error, "problem", None) or "it cannot be read"
-        raise Problems([f"{where} is not YAML: {said}{place}; correct it"]) from error
-    except RecursionError as error:
-        raise _too_deep(where) from error
-    except ValueError as error:  # a date that is none
-        raise Problems([f"{where} is not YAML: {error}; correct it"]) from error
-
-
-class _TwiceError(Exception):
-    """A key stands twice in one object."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, which PyYAML lets win silently."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = key_node.value
-            if key_node.tag != "tag:yaml.org,2002:merge" and str(key) in seen:
-                raise _TwiceError(str(key))
-            seen.add(str(key))
-        made: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return made
-
-
-def _given_twice(where: str, key: str) -> str:
-    return f"{where}: {key!r} is given twice in one object; keep one of them"
-
-
-def _too_deep(where: str) -> Problems:
-    return Problems([f"{where} is nested too deeply; give a request with plain fields"])
-
-
 def from_plain(plain: Any, *, where: str = "the request") -> Request:
     """Read a request from dicts and lists. Raise Problems as `from_json` does."""
     if not isinstance(plain, dict):
@@ -141,7 +60,7 @@ def from_plain(plain: Any, *, where: str = "the request") -> Request:
     except ClassValidationError as error:
         raise Problems(_explain(error, where, "")) from error
     except RecursionError as error:
-        raise _too_deep(where) from error
+        raise too_deep(where) from error
 
 
 def to_plain(value: Any) -> Any:
@@ -163,7 +82,10 @@ def to_plain(value: Any) -> Any:
         return {
             field.name: to_plain(getattr(value, field.name))
             for field in attrs.fields(type(value))
-            if is_whole or getattr(value, field.name) is not field.default
+            # The key that tells which form it is stays, whatever it says.
+            if is_whole
+            or field.name in FORMS
+            or getattr(value, field.name) is not field.default
         }
     if callable(value):
         return f"function {getattr(value, '__name__', '?')} in memory"
@@ -185,7 +107,7 @@ def _forms_in(value: Mapping[str, Any]) -> list[str]:
 
 
 def _map_from(value: Any, _: Any) -> Any:
-    if value is None or (isinstance(value, str) and "\0" not in value):
+    if isinstance(value, str) and "\0" not in value:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not _is_finite(value):
@@ -336,7 +258,7 @@ def _make_converter() -> cattrs.Converter:
     hint = get_type_hints(sources.Labels)["classes"]
     hooks: list[tuple[Any, Callable[[Any, Any], Any]]] = [
         (MapValue, _map_from),
-        (MapValue | None, _map_from),
+        (MapValue | None, _optional(_map_from)),
         (VideoValue | None, _file),
         (hint, _classes),
         (dict[str, Any], _options),
@@ -374,12 +296,12 @@ def _explain(error: BaseException, where: str, path: str) -> list[str]:
     at = f"{where}: {path[1:]}" if path else where
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         known = [field.name for field in attrs.fields(error.cl)]
-        rest = f"; it may be: {', '.join(known)}"
         if error.cl is Control:
-            rest += "; what its preprocessor can do goes into options"
+            known += [f"options.{o}" for o in _options_of(path.rpartition(".")[2])]
+        rest = f"; it may be: {', '.join(known)}"
         return [
             f"{where}: {(path + _step(str(key)))[1:]} is unknown"
-            + (did_you_mean(str(key), known) or rest)
+            + (_near(str(key), known) or rest)
             for key in sorted(error.extra_fields, key=str)
         ]
     if isinstance(error, (ClassValidationError, IterableValidationError)):
@@ -388,10 +310,31 @@ def _explain(error: BaseException, where: str, path: str) -> list[str]:
             for child in error.exceptions
             for line in _explain(child, where, path + _place(child))
         ]
+    if isinstance(error, RecursionError):
+        raise too_deep(where) from error
     if isinstance(error, KeyError):  # its place is the field that is not there
         parent = path.rpartition(".")[0]
         return [f"{where}: {parent[1:] or 'it'} lacks {error.args[0]!r}; add it"]
     return [f"{at}: {error.args[0] if error.args else error}"]
+
+
+def _near(key: str, known: list[str]) -> str:
+    """Return which of *known*, paths in the object, *key* may have been meant as."""
+    by_name = {path.rpartition(".")[2]: path for path in reversed(known)}
+    near = did_you_mean(key, by_name)
+    for name in sorted(by_name, key=len, reverse=True):
+        if repr(name) in near:
+            return near.replace(repr(name), repr(by_name[name]))
+    return near
+
+
+def _options_of(name: str) -> list[str]:
+    """Return the options of the modality called *name*, where that is one."""
+    try:
+        preprocessor = discover().find(name).preprocessor
+        return [] if preprocessor is None else option_names(preprocessor.load())
+    except WorldweaveError:
+        return []
 
 
 def _step(key: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import worldweave.generate.load
@@ -175,6 +175,8 @@ requests = st.fixed_dictionaries(
 
 @settings(max_examples=100)
 @given(requests)
+@example({"controls": {"edge": {"learned": "base"}, "vis": {"learned": "b.npy"}}})
+@example({"controls": {"edge": {"map": {"invert": {"file": "a.png"}}}}})
 def test_file_names_are_placed_before_reading_as_they_are_after_it(plain):
     folder = Path("/here/there")
     before = json.dumps(plain)

@@ -1,4 +1,4 @@
-"""A zero map: the branch is neither loaded nor run, and no bit shows that it was asked."""
+"""A zero map: its branch is neither loaded nor run, and no bit shows it was asked."""
 
 import sys
 

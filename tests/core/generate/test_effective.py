@@ -1,5 +1,6 @@
 """What was in effect, frame by frame: of generations and of learned maps."""
 
+import attrs
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -182,7 +183,7 @@ def test_a_wrong_file_is_refused_before_anything_is_loaded(
 
 
 def test_a_modality_the_network_does_not_know_is_refused(clip, net_file):
-    seg = Control(map=Learned(learned=net_file))
+    seg = Control(map=Learned(learned=net_file), video=clip)
     (problem,) = problems_of(asked(clip, net_file, seg=seg))
     assert "'seg'" in problem
     assert "knows edge, vis" in problem
@@ -195,8 +196,6 @@ def test_a_learned_map_cannot_be_computed_with(clip, net_file):
 
 
 def test_the_released_code_knows_no_learned_maps(clip, net_file):
-    from attrs import evolve
-
-    request = evolve(asked(clip, net_file), compat="cosmos-transfer1")
+    request = attrs.evolve(asked(clip, net_file), compat="cosmos-transfer1")
     assert len(problems_of(request)) == 2
     assert "compat 'cosmos-transfer1'" in problems_of(request)[0]

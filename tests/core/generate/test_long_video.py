@@ -76,7 +76,8 @@ def unrestored(pipeline):
 def test_a_chunk_keeps_the_frames_it_is_given(pipeline, clip, known, given):
     """As far as they fill latent frames: 1, 5 or all 9. The rest it makes anew."""
     with torch.inference_mode():
-        made = denoise(pipeline.base, {}, chunk_of(pipeline, clip, clip[:known]), print).frames
+        chunk = chunk_of(pipeline, clip, clip[:known])
+        made = denoise(pipeline.base, {}, chunk, print).frames
         through = pipeline.base.autoencoder
         whole = through.decode(through.encode(sizes.to_unit(clip[:9])))
     kept = sizes.to_frames(whole)

@@ -15,11 +15,12 @@ from worldweave import Problems
 from worldweave.generate.batch_jobs import read_jobs
 from worldweave.request import sources
 from worldweave.request.map_check import map_problems
+from worldweave.request.plain import read_plain
 from worldweave.request.schedule import schedule_problems
 from worldweave.request.schema import DRAFT, LIMITS, json_schema
 from worldweave.request.sources import FORMS
 from worldweave.request.spec import Request, value_problems
-from worldweave.request.structure import from_plain, read_plain
+from worldweave.request.structure import from_plain
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -211,6 +212,51 @@ def test_where_a_key_is_missing_both_say_the_same(plain, data):
     assert SCHEMA.is_valid(plain) == (structured(plain) is not None)
 
 
+FILLED = {
+    "base": "b",
+    "video": "in.mp4",
+    "controls": {
+        "edge": {"file": "m.npy", "match": "time", "fps": 24, "length": "loop"},
+        "vis": {
+            "map": {"boxes": [{"box": [0, 0, 1, 1], "start": 1, "end": 2}]},
+            "video": "v.mp4",
+            "weights": "w.safetensors",
+            "schedule": {"linear": [0, 1], "interval": [1, 2]},
+        },
+        "seg": {"keyframes": [{"time": 0, "value": 1, "box": [0, 0, 1, 1]}]},
+        "depth": {"prompt": "a car", "allow_empty": True},
+        "hdmap": {"learned": "base", "scale": 1},
+    },
+    "labels": {
+        "file": "l.mp4",
+        "layout": "isaac",
+        "classes": "c.json",
+        "match": "time",
+    },
+    "objects": {"masks": "labels", "classifier": "rule"},
+    "compat": "cosmos-transfer1",
+    "max_frames": 9,
+}
+
+
+@pytest.mark.parametrize("value", [None, "a\0b", True, 7.5, "zzz", [], {}])
+@pytest.mark.parametrize("path", list(places(FILLED))[1:], ids=str)
+def test_each_kind_of_value_both_take_or_both_refuse(path, value):
+    plain = copy.deepcopy(FILLED)
+    at(plain, path[:-1])[path[-1]] = value
+    made = structured(plain)
+    if made is None:
+        assert not SCHEMA.is_valid(plain)
+    else:
+        assert SCHEMA.is_valid(plain) or problems_of_values(made)
+
+
+@pytest.mark.parametrize("name", ["edge", "a b", "a\0b"])
+def test_each_name_of_a_modality_both_take_or_both_refuse(name):
+    plain = {"controls": {name: 0.5}}
+    assert SCHEMA.is_valid(plain) == (structured(plain) is not None)
+
+
 def problems_of_values(request):
     """What the later checks find, but for files that are not there."""
     found = value_problems(request)
@@ -322,8 +368,10 @@ def test_descriptions_are_those_of_the_docstrings():
     assert rate == "The rate of a file that states none, or a wrong one."
     # "match, fps, length: as of `File`."
     assert schema["$defs"]["Labels"]["properties"]["fps"]["description"] == rate
-    prompts = [schema["properties"][n] for n in ("prompt", "negative_prompt")]
-    assert prompts[0]["description"] == prompts[1]["description"]
+    # "match, fps, length" share a line there, and one here.
+    shared = [schema["$defs"]["Labels"]["properties"][n] for n in ("match", "length")]
+    assert all(each["description"] for each in shared)
+    assert all(each.get("description") for each in schema["properties"].values())
     assert "None" not in json.dumps(schema)
 
 
