@@ -31,8 +31,10 @@ def normalize(maps: Sequence[Tensor]) -> list[Tensor]:
                 f"map {index} holds negative or non-finite values; "
                 "they must be 0 or more"
             )
-    # Sorted before summing, so that the order of modalities changes no bit.
-    total = torch.stack(wide).sort(dim=0).values.sum(dim=0).clamp(min=1.0)
+    # Sorted before summing, so that the order of modalities changes no bit; and summed
+    # in float64, or five values that make one would come to 1.0000001.
+    ordered = torch.stack(wide).double().sort(dim=0).values
+    total = ordered.sum(dim=0).clamp(min=1.0).float()
     return [m / total for m in wide]
 
 

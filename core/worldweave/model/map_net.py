@@ -19,7 +19,7 @@ DEPTH = 2
 
 
 class MapNet(nn.Module):
-    """Predicts a map for each modality from the hints of all that take part.
+    """Predicts how modalities share one, from the hints of all that take part.
 
     It knows the modalities of *names* and works with any of them in any order. Each
     hint is looked at on its own, with a few tokens of its surroundings, and then
@@ -54,19 +54,23 @@ class MapNet(nn.Module):
     def forward(self, hints: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return float32 values (B, t, h, w) in 0..1 on the token grid, by name.
 
-        Hints are (1 or B, C', T, H, W), of one size. The values may sum to more
-        than one: they are to be normalised with all other maps. A fresh network
-        returns 0.5 everywhere. Raise ValueError for no hint, an unknown modality,
-        or sizes that differ.
+        Hints are (1 or B, C', T, H, W), of one size. The values of all sum to one:
+        what is learned is who gets which share, and a modality alone gets all. A
+        fresh network gives all the same. Raise ValueError for no hint, an unknown
+        modality, or sizes that differ.
         """
         self._refuse_misfit(hints)
         # Always in one order, so that that of the request changes no bit.
-        looks = {name: self._look(name, hints[name]) for name in sorted(hints)}
-        batch = max(len(look) for look in looks.values())
-        context = torch.stack(
-            [look.expand(batch, -1, -1, -1, -1) for look in looks.values()]
-        ).mean(0)
-        return {name: self._value(name, looks[name], context) for name in hints}
+        names = sorted(hints)
+        looks = [self._look(name, hints[name]) for name in names]
+        batch = max(len(look) for look in looks)
+        context = torch.stack([x.expand(batch, -1, -1, -1, -1) for x in looks]).mean(0)
+        logits = [
+            self._logit(name, look, context)
+            for name, look in zip(names, looks, strict=True)
+        ]
+        shares = dict(zip(names, torch.stack(logits).softmax(0), strict=True))
+        return {name: shares[name] for name in hints}
 
     def _look(self, name: str, hint: Tensor) -> Tensor:
         """Return what is seen in a hint, (1 or B, t, h, w, D)."""
@@ -79,10 +83,11 @@ class MapNet(nn.Module):
         seen: Tensor = self.norm(x)
         return seen
 
-    def _value(self, name: str, look: Tensor, context: Tensor) -> Tensor:
+    def _logit(self, name: str, look: Tensor, context: Tensor) -> Tensor:
         both = torch.cat([look.expand_as(context), context], dim=-1)
-        logit: Tensor = self.heads[_key(name)](nn.functional.silu(self.join(both)))
-        return logit.squeeze(-1).float().sigmoid()
+        joined = nn.functional.silu(self.join(both))
+        logit: Tensor = self.heads[_key(name)](joined)
+        return logit.squeeze(-1).float()
 
     def _refuse_misfit(self, hints: Mapping[str, Tensor]) -> None:
         if not hints:

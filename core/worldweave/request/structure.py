@@ -94,7 +94,9 @@ def to_plain(value: Any) -> Any:
 
 def _control_from(value: Any, _: Any) -> Control:
     is_short = isinstance(value, (int, float, str)) and not isinstance(value, bool)
-    if is_short or (isinstance(value, dict) and _forms_in(value)):
+    # Beside a map the key of a form is one that a control does not have.
+    is_form = isinstance(value, dict) and "map" not in value and _forms_in(value)
+    if is_short or is_form:
         value = {"map": value}
     if not isinstance(value, dict):
         raise ValueError(f"expected a map or an object, got {value!r}")

@@ -38,7 +38,7 @@ from worldweave.train.monitors import SIGMAS, X0Error, gain
 from worldweave.train.objective import Objective, Predict
 from worldweave.train.precision import autocast
 from worldweave.train.task import Setup, Task
-from worldweave_registry import Lazy, Recipe, WeightsError, WorldweaveError
+from worldweave_registry import Lazy, Recipe, WorldweaveError
 
 PART = "maps"
 #: Noise above what a branch is trained with: at little noise no hint matters.
@@ -69,10 +69,12 @@ def maps_task(setup: Setup, modalities: Sequence[str] = ()) -> Task:
             "for it here"
         )
     names = tuple(sorted(set(modalities))) or with_branch(setup.catalog, base.name)
-    if not names:
-        raise WeightsError(
-            f"no modality has weights for base {base.name!r}; train a branch first: "
-            f"worldweave train edge --base {base.name}"
+    if len(names) < 2:
+        raise WorldweaveError(
+            f"maps share one between modalities, but there are {len(names)} "
+            f"({', '.join(names) or 'none'}) to weave for base {base.name!r}; name two "
+            "or more, or train branches first: worldweave train edge --base "
+            f"{base.name}"
         )
     files = branch_files(setup.catalog, base.name, names)
     placement = Placement(device=setup.device, dtype=torch.float32)
@@ -190,8 +192,11 @@ def uniform(base: LoadedBase) -> MakeMaps:
 
 
 def some(names: Sequence[str], generator: torch.Generator) -> list[str]:
-    """Draw one to all of *names*, each number as likely as the next."""
-    count = int(torch.randint(1, len(names) + 1, (), generator=generator))
+    """Draw two to all of *names*, each number as likely as the next.
+
+    One alone gets all, whatever is learned.
+    """
+    count = int(torch.randint(2, len(names) + 1, (), generator=generator))
     drawn: list[int] = torch.randperm(len(names), generator=generator).tolist()
     # Their order is of no meaning; fixed, a sum has fewer ways to round.
     return [names[i] for i in sorted(drawn[:count])]

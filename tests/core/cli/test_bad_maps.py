@@ -93,11 +93,6 @@ REQUESTS = {
         "add labels",
     ),
     "an empty prompt": (maps(edge={"prompt": " "}), "prompt is empty", "say what"),
-    "a prompt nobody answers": (
-        maps(edge={"prompt": "the car"}),
-        "no plugin answers 'the car'",
-        "worldweave[grounding]",
-    ),
     "objects of nothing": (
         maps(edge={"foreground": 1, "background": 0}),
         "needs to know the objects",
@@ -132,6 +127,13 @@ def test_a_bad_map_is_refused(case, refused, out):
     command, *parts = case
     (line,) = refused("generate", "--out", out, *shlex.split(command))
     assert_said(line, parts)
+
+
+def test_a_prompt_nobody_answers_is_refused(refused, out, monkeypatch):
+    monkeypatch.setenv("WORLDWEAVE_DISABLE", "grounding")
+    command = shlex.split(maps(edge={"prompt": "the car"}))
+    (line,) = refused("generate", "--out", out, *command)
+    assert_said(line, ["no plugin answers 'the car'", "worldweave[grounding]"])
 
 
 # Labels, and plugins that look at the video

@@ -281,20 +281,23 @@ def test_the_counter_of_reads_can_fail(run, reads, out):
     assert reads["read_tensor"] > 100
 
 
-def test_it_takes_less_than_five_seconds(planned, desk):
-    """Of computing: how long a busy machine makes it wait says nothing."""
+def seconds_of(*arguments):
+    """What a process of Python computes for, whatever it has to wait for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.usefixtures("desk")
+def test_it_takes_less_than_five_seconds():
+    """More only where the import of torch alone takes longer than 1.25 s."""
+    torch = seconds_of("-c", "import torch")
+    assert seconds_of("-m", "worldweave", *shlex.split(JOB)) < max(5, 4 * torch)
+
+
+def test_with_torch_in_memory_it_takes_less_than_two_seconds(planned):
+    planned("--control edge=0.5 --control vis=0.5")
     begun = time.process_time()
     planned("--control edge=0.5 --control vis=0.5")
-    assert time.process_time() - begun < 5
-    command = [sys.executable, "-m", "worldweave", *shlex.split(JOB)]
-    taken = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=True, capture_output=True, cwd=desk)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        taken.append(
-            after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        )
-        if taken[-1] < 5:
-            break
-    assert min(taken) < 5, taken
+    assert time.process_time() - begun < 2

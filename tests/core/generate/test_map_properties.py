@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from worldweave import Control, Request
 from worldweave.diffusion.sampler import noise_levels
 from worldweave.generate.blend import Blend
 from worldweave.generate.chunks import cut
@@ -353,51 +352,3 @@ def test_a_small_object_in_a_video_of_another_rate_never_vanishes(tmp_path):
     seen = world.by_frame({"edge": str(tmp_path / "map.mp4")})["edge"]
     assert seen[8, 1, 2] > 0.2
     assert seen[8, 3, 0] < 0.02
-
-
-# --- down to the bytes of a video --------------------------------------------
-
-
-def bytes_of(made, folder):
-    """The whole video as it is written."""
-    return made.save(folder / "out.mp4", report=False).read_bytes()
-
-
-def test_a_number_and_constants_make_the_same_file(generate, pipeline, clip, tmp_path):
-    source = clip[:9]
-    forms = constants(0.4, 9, (64, 96))
-    wanted = None
-    for form in ("numpy scalar", "float64 video", "boxes", "function", "keyframes"):
-        made = generate(
-            pipeline, source, steps=1, maps={"edge": forms[form], "vis": 0.9}
-        )
-        written = bytes_of(made, tmp_path)
-        wanted = wanted or written
-        assert written == wanted, form
-    number = generate(pipeline, source, steps=1, maps={"edge": 0.4, "vis": 0.9})
-    assert bytes_of(number, tmp_path) == wanted
-    other = generate(pipeline, source, steps=1, maps={"edge": 0.5, "vis": 0.9})
-    assert bytes_of(other, tmp_path) != wanted
-
-
-def test_the_order_of_controls_makes_the_same_file(pipeline, clip, tmp_path):
-    ramp = np.linspace(0, 1, 6, dtype=np.float32).reshape(1, 2, 3)
-    controls = {"vis": Control(map=0.8), "edge": Control(map=ramp)}
-    asked = Request(prompt="a street", video=clip[:9], steps=1, controls=controls)
-    turned = attrs.evolve(asked, controls=dict(reversed(controls.items())))
-    first = bytes_of(pipeline.run(asked), tmp_path)
-    assert bytes_of(pipeline.run(turned), tmp_path) == first
-
-
-@pytest.mark.parametrize("overlap", [0, 1, 5])
-def test_every_frame_before_a_switch_is_as_without(generate, pipeline, clip, overlap):
-    """It switches in the second chunk, so no bit of the first may know of it."""
-    source = np.concatenate([clip, clip])[:14]
-    late = {"edge": switching(14, 11), "vis": 0}
-    how = {"steps": 1, "overlap": overlap}
-    without = generate(pipeline, source, **how)
-    made = generate(pipeline, source, maps=late, **how)
-    assert np.array_equal(made.frames[:9], without.frames[:9])
-    assert not np.array_equal(made.frames[9:], without.frames[9:])
-    assert not made.effective["edge"][:8].any()
-    assert made.effective["edge"][11:].all()

@@ -1,9 +1,12 @@
 """The shares told before a generation are those it then has."""
 
+import attrs
 import numpy as np
 import pytest
 
 from worldweave import Control, Request
+from worldweave.checkpoints.map_file import save_map_net
+from worldweave.diffusion.sampler import noise_levels
 from worldweave.generate.outlook import in_one_row
 from worldweave.generate.shares import WHOLE, Share, alive_steps, chunks_of, shares
 from worldweave.io import video
@@ -19,7 +22,9 @@ from worldweave.maps import (
     Salient,
     Schedule,
 )
+from worldweave.model.map_net import MapNet
 from worldweave.request.survey import survey
+from worldweave_plugins.tinyworld.config import CONFIG
 from worldweave_registry import discover
 
 CLASSES = {"sky": [0, 0, 0], "road": [200, 0, 0], "car": [0, 0, 200]}
@@ -60,11 +65,6 @@ def look(request):
     return survey(request, discover(), lambda *_: [])
 
 
-def by_chunk(effective, chunk, region):
-    """The mean of what a generation reports over the frames made in a chunk."""
-    return float((effective * region).sum() / region.sum())
-
-
 REQUESTS = {
     "numbers": {"edge": 0.9, "vis": 0.7},
     "rules": {"edge": Rule(rule=CAR), "vis": Rule(rule=REST)},
@@ -84,30 +84,29 @@ REQUESTS = {
 
 @pytest.mark.parametrize("controls", REQUESTS.values(), ids=REQUESTS)
 def test_the_shares_are_those_a_generation_reports(pipeline, clip, labels, controls):
-    """Nine frames are one chunk. Latent frames count alike, whatever they hold."""
-    request = asked(clip[:9], None, **controls)
-    if any(w in str(controls) for w in ("Rule", "Salient")):
-        cut = Labels(file=labels.file, classes=CLASSES, length="hold")
-        request = asked(clip[:9], cut, **controls)
+    """Eighteen frames are two chunks. Latent frames count alike, whatever they hold."""
+    held = Labels(file=labels.file, classes=CLASSES, length="hold")
+    source = np.concatenate([clip[:9], clip[:9]])
+    request = attrs.evolve(asked(source, held, **controls), overlap=0)
     looked = look(request)
     found = shares(looked)
     made = pipeline.run(request)
-    assert {share.chunk for share in found} == {0}
-    latent = [0, 1, 5]
     masks = {WHOLE: np.ones((1, 64, 96), bool), **looked.regions()}
-    assert {share.region for share in found} == set(masks)
+    assert [(share.chunk, share.region) for share in found] == [
+        (chunk, region) for chunk in (0, 1) for region in masks
+    ]
     for share in found:
         # By plain numpy: a token has its share of the region, in time as in space.
-        mask = np.broadcast_to(masks[share.region], (9, 64, 96)).astype(float)
+        first = 9 * share.chunk
+        mask = np.broadcast_to(masks[share.region], (18, 64, 96))[first : first + 9]
         cells = mask.reshape(9, 8, 8, 12, 8).mean(axis=(2, 4))
         part = np.stack([cells[0], cells[1:5].mean(axis=0), cells[5:].mean(axis=0)])
         assert share.pixels == pytest.approx(part.mean(), abs=1e-6)
         assert set(share.values) == {"edge", "vis"}
         for name, told in share.values.items():
-            used = made.effective[name][latent]
-            assert told == pytest.approx(
-                float((used * part).sum() / part.sum()), abs=1e-6
-            )
+            used = made.effective[name][first : first + 9][[0, 1, 5]]
+            mean = float((used * part).sum() / part.sum())
+            assert told == pytest.approx(mean, abs=1e-6)
 
 
 def test_every_chunk_is_told_by_itself(pipeline, clip):
@@ -195,8 +194,6 @@ def test_evaluations_follow_the_schedule(clip):
         },
     )
     looked = look(request)
-    from worldweave.diffusion.sampler import noise_levels
-
     assert alive_steps(looked, "edge") == int((noise_levels(10) >= 1.0).sum())
     assert alive_steps(looked, "vis") == 10
 
@@ -226,10 +223,6 @@ def test_the_chunks_are_those_of_the_generation(pipeline, clip):
 
 
 def test_learned_maps_are_not_known_either(clip, tmp_path):
-    from worldweave.checkpoints.map_file import save_map_net
-    from worldweave.model.map_net import MapNet
-    from worldweave_plugins.tinyworld.config import CONFIG
-
     save_map_net(
         tmp_path / "n.safetensors", MapNet(CONFIG, ["edge"]), base="tiny-world"
     )

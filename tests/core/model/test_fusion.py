@@ -87,6 +87,14 @@ def test_exactly_one_is_left_alone():
     assert all(torch.equal(m, halves[0]) for m in normalize(halves))
 
 
+@pytest.mark.parametrize(
+    "hundredths", [(1, 4, 9, 20, 66), (2, 3, 9, 13, 23, 50), (10,) * 10, (70, 20, 10)]
+)
+def test_hundredths_that_make_one_are_left_alone(hundredths):
+    maps = [torch.tensor([n / 100]) for n in hundredths]
+    assert all(map(torch.equal, normalize(maps), maps))
+
+
 def test_the_example_of_the_documentation():
     maps = normalize([torch.tensor([0.8]), torch.tensor([0.8]), torch.tensor([0.4])])
     assert torch.cat(maps).tolist() == pytest.approx([0.4, 0.4, 0.2])

@@ -53,30 +53,49 @@ def test_any_modalities_in_any_order_get_the_same_maps(net, hints, names):
     for values in maps.values():
         assert values.shape == (2, *GRID)
         assert values.dtype == torch.float32
-        assert 0.0 <= values.min() < values.max() <= 1.0
+        assert values.min() >= 0.0
+    total = torch.stack(list(maps.values())).sum(0)
+    torch.testing.assert_close(total, torch.ones(2, *GRID))
     again = net({name: hints[name] for name in sorted(names)})
     assert all(torch.equal(maps[name], again[name]) for name in names)
+
+
+def test_a_modality_alone_gets_all(net, hints):
+    assert torch.equal(net({"seg": hints["seg"]})["seg"], torch.ones(2, *GRID))
 
 
 def test_a_fresh_network_lets_all_modalities_share_alike(config, hints):
     maps = MapNet(config, NAMES)(hints)
     for values in maps.values():
-        assert torch.equal(values, torch.full((2, *GRID), 0.5))
+        assert torch.equal(values, torch.full((2, *GRID), 0.25))
     for values in normalize(list(maps.values())):
         assert torch.equal(values, torch.full((2, *GRID), 0.25))
 
 
-def test_a_modality_counts_for_the_map_of_another(net, hints):
-    alone = net({"edge": hints["edge"]})["edge"]
-    beside = net({"edge": hints["edge"], "seg": hints["seg"]})["edge"]
-    other = net({"edge": hints["edge"], "seg": -hints["seg"]})["edge"]
-    assert (alone - beside).abs().max() > 1e-3
-    assert (other - beside).abs().max() > 1e-3
+def test_a_map_depends_on_the_place(net, hints):
+    for values in net(hints).values():
+        assert values.flatten(1).std(1).min() > 1e-3
+
+
+def test_a_modality_counts_for_what_others_are_to_each_other(net, hints):
+    def odds(**more):
+        maps = net({"edge": hints["edge"], "seg": hints["seg"], **more})
+        return (maps["edge"] / maps["seg"]).log()
+
+    beside = odds(vis=hints["vis"])
+    assert (odds() - beside).abs().max() > 1e-3
+    assert (odds(vis=-hints["vis"]) - beside).abs().max() > 1e-3
 
 
 def test_a_hint_is_read_by_what_it_is_called(net, hints):
-    one = net({"edge": hints["edge"]})["edge"]
-    assert (net({"seg": hints["edge"]})["seg"] - one).abs().max() > 1e-3
+    one = net({"edge": hints["edge"], "vis": hints["vis"]})["edge"]
+    other = net({"seg": hints["edge"], "vis": hints["vis"]})["seg"]
+    assert (one - other).abs().max() > 1e-3
+
+
+def edge_beside(net, hint):
+    """The map of an edge hint beside a hint of zeros."""
+    return net({"edge": hint, "vis": torch.zeros_like(hint)})["edge"]
 
 
 def test_a_map_changes_around_what_changes_and_not_far_from_it(config, alive):
@@ -84,7 +103,7 @@ def test_a_map_changes_around_what_changes_and_not_far_from_it(config, alive):
     hint = random(0, 1, config.hint_channels, (1, 16, 16))
     changed = hint.clone()
     changed[..., :2, :2] += 1.0
-    moved = (net({"edge": hint})["edge"] - net({"edge": changed})["edge"])[0, 0]
+    moved = (edge_beside(net, hint) - edge_beside(net, changed))[0, 0]
     assert (moved[:3, :3] != 0).all()
     assert torch.equal(moved[3:], torch.zeros(5, 8))
     assert torch.equal(moved[:, 3:], torch.zeros(8, 5))
@@ -95,7 +114,7 @@ def test_a_map_looks_at_the_frames_beside_it(config, alive):
     hint = random(0, 1, config.hint_channels, (6, 4, 4))
     changed = hint.clone()
     changed[:, :, 0] += 1.0
-    moved = (net({"edge": hint})["edge"] - net({"edge": changed})["edge"])[0]
+    moved = (edge_beside(net, hint) - edge_beside(net, changed))[0]
     assert [bool(frame.any()) for frame in moved] == [True] * 3 + [False] * 3
 
 
@@ -104,8 +123,8 @@ def test_what_is_under_a_token_reaches_its_map_past_the_neighbours(net, hints):
         for layer in net.trunk:
             layer.mix.weight.zero_()
             layer.mix.bias.zero_()
-    maps = net({"edge": hints["edge"]})["edge"], net({"edge": -hints["edge"]})["edge"]
-    assert (maps[0] - maps[1]).abs().min() > 0
+    moved = edge_beside(net, hints["edge"]) - edge_beside(net, -hints["edge"])
+    assert moved.abs().min() > 0
 
 
 def test_samples_do_not_mix(net, hints):
@@ -127,7 +146,7 @@ def test_one_hint_serves_a_whole_batch(net, hints):
 def test_a_narrow_hint_is_padded_with_zeros(net, hints):
     narrow = hints["edge"][:, :4]
     wide = torch.cat([narrow, torch.zeros_like(hints["edge"][:, 4:])], dim=1)
-    assert torch.equal(net({"edge": narrow})["edge"], net({"edge": wide})["edge"])
+    assert torch.equal(edge_beside(net, narrow), edge_beside(net, wide))
 
 
 def test_an_unknown_modality_is_refused(net, hints):
@@ -172,7 +191,7 @@ def test_a_modality_may_be_called_anything(config, hints):
 
 
 def test_every_weight_gets_a_gradient(net, hints):
-    sum(values.sum() for values in net(hints).values()).backward()
+    sum(values.square().sum() for values in net(hints).values()).backward()
     idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == []
 

@@ -26,10 +26,7 @@ from worldweave.request.sources import (
     Schedule,
 )
 from worldweave.request.structure import (
-    from_json,
     from_plain,
-    from_yaml,
-    read_request,
     to_plain,
 )
 
@@ -57,6 +54,7 @@ WRITTEN = [
     ),
     ({"foreground": 1, "background": 0}, Salient(foreground=1.0, background=0.0)),
     ({"learned": "base", "scale": 0.5}, Learned(scale=0.5)),
+    ({"learned": "base"}, Learned()),
     ({"product": [0.5, "m.png"]}, Product(product=(0.5, "m.png"))),
     ({"max": [{"rule": "a -> 1"}, 0.2]}, Maximum(max=(Rule(rule="a -> 1"), 0.2))),
     ({"invert": {"prompt": "a"}}, Inverse(invert=Prompt(prompt="a"))),
@@ -76,13 +74,6 @@ def problems(plain):
 
 def problem(plain):
     (line,) = problems(plain)
-    return line
-
-
-def of_text(read, text):
-    with pytest.raises(Problems) as caught:
-        read(text, where="it")
-    (line,) = caught.value.problems
     return line
 
 
@@ -110,6 +101,11 @@ def test_a_control_may_have_fields_beside_its_map():
     assert control.map == Rule(rule="a -> 1")
     assert control.schedule == Schedule(linear=(1.0, 0.0))
     assert control.weights == "w"
+
+
+def test_a_form_beside_a_map_is_an_unknown_key():
+    line = problem({"controls": {"edge": {"map": 0.5, "rule": "a -> 1"}}})
+    assert line.startswith("it: controls.edge.rule is unknown")
 
 
 def test_labels_and_objects_are_read():
@@ -150,7 +146,7 @@ def test_what_is_in_memory_becomes_a_note():
 
 UNKNOWN = {
     "sede": "it: sede is unknown; did you mean 'seed'?",
-    "controls.edge.treshold": "it: controls.edge.treshold is unknown; did you mean 'options.threshold'?",
+    "controls.edge.treshold": "treshold is unknown; did you mean 'options.threshold'?",
     "controls.edge.wieghts": "did you mean 'weights'",
     "controls.edge.map.lenght": "did you mean 'length'",
     "controls.edge.schedule.lineal": "did you mean 'linear'",
@@ -263,110 +259,6 @@ def test_a_wrong_schedule_is_told_with_its_path(schedule, said):
 @pytest.mark.parametrize("plain", [None, [], "text", 3])
 def test_a_request_is_an_object(plain):
     assert "it must be a JSON object, not" in problem(plain)
-
-
-# --- text --------------------------------------------------------------------
-
-YAML = """
-# A street that keeps its cars.
-prompt: a street at night
-video: in.mp4
-steps: 12
-labels: {file: labels.mp4, classes: {car: [0, 0, 142]}}
-controls:
-  edge: 0.5
-  vis:
-    map:
-      rule: car -> 1; else -> 0
-    schedule: {linear: [1, 0.5]}
-"""
-
-
-def test_yaml_says_what_json_says():
-    plain = {
-        "prompt": "a street at night",
-        "video": "in.mp4",
-        "steps": 12,
-        "labels": {"file": "labels.mp4", "classes": {"car": [0, 0, 142]}},
-        "controls": {
-            "edge": 0.5,
-            "vis": {
-                "map": {"rule": "car -> 1; else -> 0"},
-                "schedule": {"linear": [1, 0.5]},
-            },
-        },
-    }
-    assert to_plain(from_yaml(YAML)) == to_plain(from_json(json.dumps(plain)))
-
-
-@pytest.mark.parametrize("suffix", [".yaml", ".yml", ".YAML"])
-def test_a_file_is_yaml_by_its_name(tmp_path, suffix):
-    (tmp_path / f"r{suffix}").write_text(YAML)
-    assert read_request(tmp_path / f"r{suffix}").steps == 12
-    (tmp_path / "r.json").write_text(YAML)
-    with pytest.raises(Problems, match=r"r\.json is not JSON"):
-        read_request(tmp_path / "r.json")
-
-
-def test_anchors_and_merges_of_yaml_work():
-    text = (
-        "controls:\n  edge: &a {map: 0.5, weights: w}\n  vis:\n    <<: *a\n    map: 0.1"
-    )
-    controls = from_yaml(text).controls
-    assert (controls["edge"].map, controls["vis"].map) == (0.5, 0.1)
-    assert controls["vis"].weights == "w"
-
-
-@pytest.mark.parametrize(
-    ("read", "text"),
-    [
-        (from_json, '{"seed": 1, "seed": 2}'),
-        (from_json, '{"controls": {"edge": {"map": 1, "map": 0}}}'),
-        (from_yaml, "seed: 1\nprompt: a\nseed: 2"),
-        (from_yaml, "controls:\n  edge: {map: 1, map: 0}"),
-        (from_yaml, "controls:\n  edge:\n    boxes:\n    - {box: [0,0,1,1], box: 3}"),
-    ],
-)
-def test_a_key_given_twice_is_refused_at_any_depth(read, text):
-    line = of_text(read, text)
-    key = "box" if "box:" in text else "map" if "map" in text else "seed"
-    assert line == f"it: {key!r} is given twice in one object; keep one of them"
-
-
-@pytest.mark.parametrize(
-    ("read", "text", "said"),
-    [
-        (
-            from_json,
-            '{"seed": }',
-            "it is not JSON: Expecting value at line 1, column 10",
-        ),
-        (from_json, "", "it is not JSON"),
-        (from_json, '{"seed": 1' + "0" * 5000 + "}", "it is not JSON"),
-        (from_json, "[" * 100_000, "nested too deeply"),
-        (from_yaml, "a: [1, 2", "it is not YAML"),
-        (from_yaml, "a: b: c", "at line 1, column 5; correct it"),
-        (from_yaml, "seed: !!python/object/apply:os.system ['false']", "is not YAML"),
-        (from_yaml, "prompt: 2024-13-45", "it is not YAML"),
-        (from_yaml, "[" * 5000, "nested too deeply"),
-        (from_yaml, "? [a]\n: 1", "it is not YAML"),
-        (from_yaml, "", "must be a JSON object"),
-        (from_yaml, "3: 4", "it: 3 is unknown"),
-        (from_yaml, "controls: {edge: {3: 4}}", "controls.edge.3 is unknown"),
-    ],
-)
-def test_text_that_is_no_request_is_told_in_one_line(read, text, said):
-    line = of_text(read, text)
-    assert said in line
-    assert "\n" not in line
-    assert len(line) < 400
-
-
-def test_a_file_that_cannot_be_read_is_told(tmp_path):
-    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
-    for name, said in (("gone.json", "cannot read"), ("bytes.json", "is not text")):
-        with pytest.raises(Problems, match=said):
-            read_request(tmp_path / name)
 
 
 def test_a_map_nested_beyond_reason_is_told():
