@@ -21,7 +21,7 @@ from worldweave.model.config import DiTConfig
 from worldweave.model.dit import DiT
 from worldweave.model.step import Step
 from worldweave.model.weave import weave
-from worldweave.request.maps import TokenGrid, on_tokens, released_tokens
+from worldweave.request.maps.tokens import TokenGrid, on_tokens, released_tokens
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SIZES = json.loads((GOLDEN / "config.json").read_text())

@@ -12,7 +12,7 @@ from rich.table import Table
 from worldweave.generate.outlook import Outlook, in_one_row
 from worldweave.generate.shares import Share, alive_steps
 from worldweave.io.files import readable_size
-from worldweave.request.schedule import told
+from worldweave.request.maps.schedule import told
 
 #: Columns where the output is no terminal: nothing is cut or wrapped.
 WIDE = 160

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from worldweave.model.fusion import normalize
-from worldweave.request.schedule import factor
+from worldweave.request.maps.schedule import factor
 from worldweave.request.sources import Schedule
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from worldweave.generate.chunks import Chunk
-from worldweave.request.maps import MapArray, TokenGrid
+from worldweave.request.maps.tokens import TokenGrid
+from worldweave.request.sources import MapArray
 
 
 def per_frame(

@@ -13,7 +13,7 @@ from worldweave.forecast import Forecast, forecast, process_bytes
 from worldweave.generate.shares import WHOLE, Share, alive_steps, chunks_of, shares
 from worldweave.loading import usable_device
 from worldweave.request.check import Prepared
-from worldweave.request.schedule import told
+from worldweave.request.maps.schedule import told
 from worldweave.request.spec import Request
 from worldweave.request.structure import to_plain
 from worldweave.request.survey import Survey, survey

@@ -27,9 +27,9 @@ from worldweave.loading import LoadedBase, load_branch, map_file
 from worldweave.model.branch import ControlBranch
 from worldweave.model.map_net import MapNet
 from worldweave.request.check import Prepared, branch_weights
-from worldweave.request.maps import MapArray, on_tokens
+from worldweave.request.maps.tokens import on_tokens
 from worldweave.request.plan import Plan, make_plan
-from worldweave.request.sources import MapValue
+from worldweave.request.sources import MapArray, MapValue
 from worldweave.request.spec import Request, VideoValue
 from worldweave_registry import (
     Base,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from worldweave.generate.pipeline import Generation
 from worldweave.report import RunReport
+from worldweave.request.maps.schedule import told
 from worldweave.request.plan import Plan
-from worldweave.request.schedule import told
 from worldweave.request.structure import to_plain
 
 

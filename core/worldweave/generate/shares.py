@@ -14,7 +14,8 @@ from torch import Tensor
 from worldweave.diffusion.sampler import noise_levels
 from worldweave.generate.blend import Blend
 from worldweave.generate.chunks import Chunk, cut
-from worldweave.request.maps import MapArray, on_tokens, shrunk
+from worldweave.request.maps.tokens import on_tokens, shrunk
+from worldweave.request.sources import MapArray
 from worldweave.request.survey import Survey
 
 WHOLE = "everywhere"
@@ -130,6 +131,6 @@ def _alive(looked: Survey, name: str, chunk: Chunk) -> int:
     )
     if schedule is None:
         return len(levels)
-    from worldweave.request.schedule import factor
+    from worldweave.request.maps.schedule import factor
 
     return sum(factor(schedule, at, levels) > 0 for at in range(len(levels)))

@@ -10,8 +10,8 @@ import attrs
 from worldweave.base import Frames
 from worldweave.request.check import Prepared, raise_all
 from worldweave.request.controls import make_controls
-from worldweave.request.maps import MapArray, TokenGrid
-from worldweave.request.sources import Learned, Schedule
+from worldweave.request.maps.tokens import TokenGrid
+from worldweave.request.sources import Learned, MapArray, Schedule
 from worldweave.request.spec import Request
 from worldweave.request.survey import (
     Available,

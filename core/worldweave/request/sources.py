@@ -197,6 +197,8 @@ def maximum(*maps: MapValue) -> Maximum:
 MapFunction: TypeAlias = Callable[
     [npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]], Any
 ]
+#: Values of a map: float32 (T or 1, H, W) in 0..1.
+MapArray: TypeAlias = npt.NDArray[np.float32]
 #: A number for everywhere, a file, an array (H, W) or (T, H, W), a function, or
 #: any of the forms above.
 MapValue: TypeAlias = float | str | npt.NDArray[Any] | MapFunction | MapSource

@@ -14,14 +14,14 @@ from worldweave.checkpoints.map_file import modalities_of
 from worldweave.loading import config_of, map_file
 from worldweave.request.check import Prepared, examine, raise_all
 from worldweave.request.controls import Footage, read_footage
-from worldweave.request.draw import Scene, draw, map_problems, needs_model
-from worldweave.request.labels import LabelVideo, read_labels
-from worldweave.request.maps import MapArray, TokenGrid, grid_of, is_dead, shrunk
-from worldweave.request.rules import regions_of
-from worldweave.request.schedule import schedule_problems
-from worldweave.request.shapes import Canvas
-from worldweave.request.sight import Sight
-from worldweave.request.sources import Learned, Objects, Rule, Salient
+from worldweave.request.labels.rules import regions_of
+from worldweave.request.labels.video import LabelVideo, read_labels
+from worldweave.request.maps.draw import Scene, draw, map_problems, needs_model
+from worldweave.request.maps.schedule import schedule_problems
+from worldweave.request.maps.shapes import Canvas
+from worldweave.request.maps.sight import Sight
+from worldweave.request.maps.tokens import TokenGrid, grid_of, is_dead, shrunk
+from worldweave.request.sources import Learned, MapArray, Objects, Rule, Salient
 from worldweave.request.spec import Request, type_problems
 from worldweave.request.walk import maps_in
 from worldweave_registry import (

@@ -15,7 +15,7 @@ from worldweave.io.sizes import to_unit
 from worldweave.maps import Learned, Product, Schedule
 from worldweave.model.fusion import normalize
 from worldweave.model.map_net import MapNet
-from worldweave.request.maps import TokenGrid
+from worldweave.request.maps.tokens import TokenGrid
 from worldweave.request.plan import make_plan
 from worldweave_plugins.tinyworld.config import CONFIG
 from worldweave_registry import Problems, discover

@@ -14,10 +14,10 @@ from worldweave.generate.blend import Blend
 from worldweave.generate.chunks import cut
 from worldweave.generate.effective import per_frame
 from worldweave.io import video
-from worldweave.request.draw import Scene, draw
-from worldweave.request.labels import LabelVideo
-from worldweave.request.maps import TokenGrid, on_tokens, shrunk
-from worldweave.request.shapes import Canvas
+from worldweave.request.labels.video import LabelVideo
+from worldweave.request.maps.draw import Scene, draw
+from worldweave.request.maps.shapes import Canvas
+from worldweave.request.maps.tokens import TokenGrid, on_tokens, shrunk
 from worldweave.request.sources import (
     Box,
     Boxes,

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from worldweave import Problems
 from worldweave.generate.batch_jobs import read_jobs
 from worldweave.request import sources
-from worldweave.request.map_check import map_problems
+from worldweave.request.maps.check import map_problems
+from worldweave.request.maps.schedule import schedule_problems
 from worldweave.request.plain import read_plain
-from worldweave.request.schedule import schedule_problems
 from worldweave.request.schema import DRAFT, LIMITS, json_schema
 from worldweave.request.sources import FORMS
 from worldweave.request.spec import Request, value_problems

@@ -22,8 +22,8 @@ from worldweave.maps import (
     Salient,
     Schedule,
 )
-from worldweave.request.draw import draw
-from worldweave.request.maps import on_tokens
+from worldweave.request.maps.draw import draw
+from worldweave.request.maps.tokens import on_tokens
 from worldweave.request.plan import complete
 from worldweave.request.structure import from_json
 from worldweave.request.survey import survey

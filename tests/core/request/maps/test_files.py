@@ -12,7 +12,7 @@ from hypothesis import given
 
 from worldweave.checkpoints import store
 from worldweave.io import video
-from worldweave.request.map_files import as_values, read_map_file
+from worldweave.request.maps.files import as_values, read_map_file
 from worldweave_registry import WorldweaveError
 
 WHAT = "map of 'edge'"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from worldweave.request.shapes import (
+from worldweave.request.maps.shapes import (
     Canvas,
     boxes_problems,
     draw_boxes,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from worldweave.io import video
-from worldweave.request.labels import read_labels
+from worldweave.request.labels.video import read_labels
 from worldweave.request.sources import Labels
 from worldweave_plugins.tinyworld.clips import clips
 from worldweave_plugins.tinyworld.labels import CLASS_COLOURS, CLASSES

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from worldweave.request.map_files import MapArray
-from worldweave.request.shapes import Canvas, shares
+from worldweave.request.maps.shapes import Canvas, shares
+from worldweave.request.sources import MapArray
 
 _Picture = npt.NDArray[np.float64]  # (H, W)
 

@@ -5,8 +5,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from worldweave.request.labels import LabelVideo
-from worldweave.request.salient import (
+from worldweave.request.labels.salient import (
     ObjectMask,
     Verdict,
     foreground_by_rule,
@@ -16,6 +15,7 @@ from worldweave.request.salient import (
     salient_map,
     verdicts_from,
 )
+from worldweave.request.labels.video import LabelVideo
 from worldweave_plugins.tinyworld.clips import clips
 from worldweave_plugins.tinyworld.judge import foreground
 from worldweave_plugins.tinyworld.labels import CLASSES

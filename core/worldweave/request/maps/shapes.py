@@ -14,8 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from worldweave.request.map_files import MapArray, refuse_outside
-from worldweave.request.sources import Box, Boxes, Keyframe, Keyframes, MapFunction
+from worldweave.request.maps.files import refuse_outside
+from worldweave.request.sources import (
+    Box,
+    Boxes,
+    Keyframe,
+    Keyframes,
+    MapArray,
+    MapFunction,
+)
 from worldweave_registry import WorldweaveError, one_line
 
 Edges = npt.NDArray[np.float64]

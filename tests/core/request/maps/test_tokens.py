@@ -7,7 +7,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 from worldweave.generate.chunks import cut
-from worldweave.request.maps import (
+from worldweave.request.maps.tokens import (
     TokenGrid,
     grid_of,
     is_dead,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from worldweave.request.timing import frame_index
+from worldweave.request.maps.timing import frame_index
 from worldweave_registry import WorldweaveError
 
 RATES = st.fractions(1, 240, max_denominator=1001)

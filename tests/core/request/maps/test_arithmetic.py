@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from worldweave.request.arithmetic import feather, inverse, maximum, product
-from worldweave.request.shapes import Canvas
+from worldweave.request.maps.arithmetic import feather, inverse, maximum, product
+from worldweave.request.maps.shapes import Canvas
 
 CANVAS = Canvas(frames=3, size=(4, 6), fps=Fraction(24))
 UNIT = st.floats(0, 1, width=32)

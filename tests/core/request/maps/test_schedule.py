@@ -4,7 +4,7 @@ import pytest
 
 from worldweave import Control, Request
 from worldweave.diffusion.sampler import noise_levels
-from worldweave.request.schedule import factor, schedule_problems, told
+from worldweave.request.maps.schedule import factor, schedule_problems, told
 from worldweave.request.sources import Schedule
 from worldweave.request.structure import from_json, to_plain
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from worldweave.io import video
-from worldweave.request.label_layouts import CARLA_CLASSES
-from worldweave.request.labels import read_labels
+from worldweave.request.labels.layouts import CARLA_CLASSES
+from worldweave.request.labels.video import read_labels
 from worldweave.request.sources import Labels
 from worldweave_registry import WorldweaveError
 
-FILES = Path(__file__).parent / "labels"
+FILES = Path(__file__).parent
 FPS = Fraction(24)
 
 

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 
 from worldweave.io import video
-from worldweave.request.draw import Scene, draw, map_problems, needs_model
-from worldweave.request.labels import LabelVideo
-from worldweave.request.shapes import Canvas
+from worldweave.request.labels.video import LabelVideo
+from worldweave.request.maps.draw import Scene, draw, map_problems, needs_model
+from worldweave.request.maps.shapes import Canvas
 from worldweave.request.sources import (
     Box,
     Boxes,

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from worldweave.request import shapes
-from worldweave.request.map_files import as_values
-from worldweave.request.rules import rule_problems
+from worldweave.request.labels.rules import rule_problems
+from worldweave.request.maps import shapes
+from worldweave.request.maps.files import as_values
 from worldweave.request.sources import (
     Boxes,
     Feather,

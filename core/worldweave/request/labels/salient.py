@@ -6,17 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-from worldweave.request.labels import LabelVideo
+from worldweave.request.labels.video import LabelVideo
+from worldweave.request.sources import MapArray
 from worldweave_registry import PluginError, WorldweaveError
-
-if TYPE_CHECKING:
-    from worldweave.request.maps import MapArray
 
 # On 96 clips of the tiny world these call all cars, all arms and 9 of 10 things on
 # tables foreground; of what is background, lines and 1 in 10 strips of ground.

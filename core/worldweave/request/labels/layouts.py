@@ -11,15 +11,15 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
-from worldweave.request.label_classes import codes_of
-from worldweave.request.label_files import (
+from worldweave.request.labels.classes import codes_of
+from worldweave.request.labels.files import (
     Picture,
     Source,
     from_images,
     pngs,
     read_source,
 )
-from worldweave.request.label_table import (
+from worldweave.request.labels.table import (
     Key,
     Table,
     build_table,

@@ -15,18 +15,18 @@ import numpy.typing as npt
 from torch import Tensor
 
 from worldweave.base import Frames
-from worldweave.request import arithmetic, shapes
-from worldweave.request.labels import LabelVideo
-from worldweave.request.map_check import map_problems, needs_model
-from worldweave.request.map_files import (
-    MapArray,
+from worldweave.request.labels.rules import rule_map
+from worldweave.request.labels.salient import salient_map
+from worldweave.request.labels.video import LabelVideo
+from worldweave.request.maps import arithmetic, shapes
+from worldweave.request.maps.check import map_problems, needs_model
+from worldweave.request.maps.files import (
     as_values,
     read_map_file,
     refuse_outside,
 )
-from worldweave.request.rules import rule_map
-from worldweave.request.salient import salient_map
-from worldweave.request.shapes import Canvas
+from worldweave.request.maps.shapes import Canvas
+from worldweave.request.maps.timing import frame_index
 from worldweave.request.sources import (
     Boxes,
     Feather,
@@ -34,6 +34,7 @@ from worldweave.request.sources import (
     Inverse,
     Keyframes,
     Learned,
+    MapArray,
     MapValue,
     Maximum,
     Product,
@@ -41,7 +42,6 @@ from worldweave.request.sources import (
     Rule,
     Salient,
 )
-from worldweave.request.timing import frame_index
 from worldweave.request.walk import parts
 from worldweave_registry import PluginError, Problems, WorldweaveError
 

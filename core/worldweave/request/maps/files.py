@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 import cv2
@@ -21,9 +21,8 @@ from torch import Tensor
 from worldweave.base import Frames
 from worldweave.checkpoints import store
 from worldweave.io import video as video_io
+from worldweave.request.sources import MapArray
 from worldweave_registry import WorldweaveError, one_line
-
-MapArray: TypeAlias = npt.NDArray[np.float32]
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 #: Named one by one, as FFmpeg also makes a video of words: it draws a .txt file.

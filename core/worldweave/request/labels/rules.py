@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-from worldweave.request.labels import LabelVideo
+from worldweave.request.labels.video import LabelVideo
+from worldweave.request.sources import MapArray
 from worldweave_registry import Problems, did_you_mean
-
-if TYPE_CHECKING:
-    from worldweave.request.maps import MapArray
 
 ELSE: Final = "else"
 _EXAMPLE = "write it as 'arm, gripper -> 1.0; else -> 0.0'"

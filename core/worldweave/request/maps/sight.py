@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worldweave.base import Frames
-from worldweave.request.labels import LabelVideo
-from worldweave.request.salient import (
+from worldweave.request.labels.salient import (
     ObjectMask,
     Verdict,
     foreground_by_rule,
@@ -22,6 +21,7 @@ from worldweave.request.salient import (
     objects_from_labels,
     verdicts_from,
 )
+from worldweave.request.labels.video import LabelVideo
 from worldweave.request.sources import Objects
 from worldweave_registry import Hooks, PluginError, WorldweaveError
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from worldweave.request.label_classes import Ids, to_classes
-from worldweave.request.label_layouts import carla, isaac, plain
+from worldweave.request.labels.classes import Ids, to_classes
+from worldweave.request.labels.layouts import carla, isaac, plain
+from worldweave.request.maps.timing import frame_index
 from worldweave.request.sources import Labels
-from worldweave.request.timing import frame_index
 
 _LAYOUTS = {"plain": plain, "isaac": isaac, "carla": carla}
 

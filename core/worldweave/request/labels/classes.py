@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worldweave.request.label_files import Picture, Source
-from worldweave.request.label_table import Table
+from worldweave.request.labels.files import Picture, Source
+from worldweave.request.labels.table import Table
 from worldweave_registry import WorldweaveError
 
 Ids: TypeAlias = "npt.NDArray[np.uint8] | npt.NDArray[np.uint16]"

@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from worldweave.model.config import DiTConfig
+from worldweave.request.sources import MapArray
 from worldweave_registry import Base
-
-MapArray = npt.NDArray[np.float32]
 
 
 @attrs.frozen(kw_only=True)

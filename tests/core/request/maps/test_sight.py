@@ -5,8 +5,8 @@ import pluggy
 import pytest
 
 import worldweave
-from worldweave.request.labels import LabelVideo
-from worldweave.request.sight import Sight
+from worldweave.request.labels.video import LabelVideo
+from worldweave.request.maps.sight import Sight
 from worldweave.request.sources import Objects
 from worldweave_registry import PluginError, WorldweaveError, hooks
 from worldweave_registry.calls import Hooks

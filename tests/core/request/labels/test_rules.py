@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from worldweave.request.labels import LabelVideo
-from worldweave.request.rules import parse_rule, regions_of, rule_map, rule_problems
+from worldweave.request.labels.rules import (
+    parse_rule,
+    regions_of,
+    rule_map,
+    rule_problems,
+)
+from worldweave.request.labels.video import LabelVideo
 from worldweave_registry import Problems
 
 NAMES = ("sky", "robot_arm", "robot_hand", "gripper", "RoadLine")

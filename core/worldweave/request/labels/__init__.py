@@ -1,0 +1,1 @@
+"""Labels: what each pixel is, and what follows for maps."""

@@ -1,0 +1,1 @@
+"""Maps: from what a request says to values on the tokens of each chunk."""
