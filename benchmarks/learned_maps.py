@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import attrs
 import numpy as np
@@ -55,18 +56,21 @@ Hints = Mapping[str, Tensor]
 
 @attrs.frozen(kw_only=True)
 class Way:
-    """One way to weave: which modalities, and whether the maps are learned."""
+    """One way to weave: which modalities, and whose maps.
+
+    The mean is that of the learned maps over all clips and places: what is left of
+    them without any sense of where.
+    """
 
     names: tuple[str, ...]
-    is_learned: bool = False
+    maps: Literal["uniform", "mean", "learned"] = "uniform"
 
     @property
     def name(self) -> str:
-        """Such as "edge + seg, learned"."""
+        """Such as "edge + seg, learned" or "all 6, uniform"."""
         who = " + ".join(self.names) or NONE
-        if len(self.names) < 2 and not self.is_learned:
-            return who
-        return f"{who}, {'learned' if self.is_learned else 'uniform'}"
+        who = who if len(self.names) < 4 else f"all {len(self.names)}"
+        return who if len(self.names) < 2 else f"{who}, {self.maps}"
 
 
 def main() -> None:
@@ -85,13 +89,13 @@ def main() -> None:
     every = tuple(bench.branches.networks)
     subsets = [tuple(sorted(listed.split(","))) for listed in options.subsets]
     ways = [Way(names=()), *(Way(names=(name,)) for name in every)]
-    ways += [Way(names=every), Way(names=every, is_learned=True)]
+    ways += [Way(names=every, maps=maps) for maps in ("mean", "uniform", "learned")]
     more = [
-        Way(names=names, is_learned=is_learned)
+        Way(names=names, maps=maps)
         for names in subsets
-        for is_learned in (False, True)
+        for maps in ("mean", "uniform", "learned")
     ]
-    print_shares(bench.shares())
+    print_shares(bench.shares(every))
     errors = bench.errors([*ways, *more])
     guided = {"x0 error": errors[:, :, np.array(SIGMAS) >= GUIDED].mean(-1)}
     print_table([*ways, *more], guided)
@@ -124,6 +128,9 @@ class Bench:
     clips: Sequence[Clip]
     data: ControlledClips
     metrics: Mapping[str, ClipMetric]
+    _shares: dict[tuple[str, ...], dict[str, float]] = attrs.field(
+        factory=dict, init=False
+    )
 
     @classmethod
     def load(cls, name: str, path: Path, count: int) -> Bench:
@@ -160,11 +167,13 @@ class Bench:
         return {m.name: m.higher_is_better for m in self.metrics.values()}
 
     @torch.no_grad()
-    def shares(self) -> dict[str, float]:
-        """Return the mean of each modality's normalised learned map."""
-        hints = self.data.hints(range(len(self.clips)), self.branches.networks)
-        maps = self._maps(Way(names=tuple(hints), is_learned=True), hints)
-        return {name: float(values.mean()) for name, values in maps.items()}
+    def shares(self, names: tuple[str, ...]) -> dict[str, float]:
+        """Return the mean of the learned map of each of *names*, woven together."""
+        if names not in self._shares:
+            values = self.net(self.data.hints(range(len(self.clips)), names))
+            means = {name: float(each.mean()) for name, each in values.items()}
+            self._shares[names] = means
+        return self._shares[names]
 
     @torch.no_grad()
     def errors(self, ways: Sequence[Way]) -> Values:
@@ -218,8 +227,11 @@ class Bench:
         """Return the normalised maps of *way* (1 or B, t, h, w) by name."""
         if not way.names:
             return {}
-        make: MakeMaps = self.net if way.is_learned else uniform(self.base)
-        values = make({name: hints[name] for name in way.names})
+        make: MakeMaps = self.net if way.maps == "learned" else uniform(self.base)
+        values = dict(make({name: hints[name] for name in way.names}))
+        if way.maps == "mean":
+            for name, share in self.shares(way.names).items():
+                values[name] = values[name] * share
         ready = normalize([values[name] for name in way.names])
         return dict(zip(way.names, ready, strict=True))
 
@@ -305,18 +317,19 @@ def print_differences(
     alone: range,
     higher_is_better: Mapping[str, bool],
 ) -> None:
-    """Print learned less uniform, and less the best alone, pair by pair."""
-    print("\n| | better | learned - uniform | best alone | learned - best alone |")
-    print("|---|---|---|---|---|")
+    """Print learned less uniform, less their mean, and less the best alone, by pairs.
+
+    The last three ways are the mean, uniform and learned.
+    """
+    print("\n| learned less | is better | uniform | their mean | best alone | which |")
+    print("|---|---|---|---|---|---|")
     for name, rows in scores.items():
         sign = 1.0 if higher_is_better[name] else -1.0
         means = [sign * float(np.nanmean(rows[number])) for number in alone]
         best = alone[int(np.argmax(means))]
+        less = [told(rows[-1] - rows[n], sign=True) for n in (-2, -3, best)]
         arrow = "higher" if sign > 0 else "lower"
-        print(
-            f"| {name} | {arrow} | {told(rows[-1] - rows[-2], sign=True)} | "
-            f"{ways[best].name} | {told(rows[-1] - rows[best], sign=True)} |"
-        )
+        print(f"| {name} | {arrow} | {' | '.join(less)} | {ways[best].name} |")
 
 
 def told(values: Values, *, sign: bool = False) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from worldweave import maps
     from worldweave.base import Autoencoder, Clip, TextEncoder
+    from worldweave.generate.generation import Generation
     from worldweave.generate.load import load
-    from worldweave.generate.pipeline import Generation, Pipeline
+    from worldweave.generate.pipeline import Pipeline
     from worldweave.model.branch import ControlBranch, CosmosBranch
     from worldweave.model.config import DiTConfig
     from worldweave.model.dit import DiT
@@ -68,7 +69,7 @@ _HOME = {
     "CosmosBranch": "worldweave.model.branch",
     "DiT": "worldweave.model.dit",
     "DiTConfig": "worldweave.model.config",
-    "Generation": "worldweave.generate.pipeline",
+    "Generation": "worldweave.generate.generation",
     "Pipeline": "worldweave.generate.pipeline",
     "Request": "worldweave.request.spec",
     "Step": "worldweave.model.step",

@@ -19,7 +19,14 @@ from worldweave_registry.errors import (
 )
 from worldweave_registry.fetch import locate, resolve
 from worldweave_registry.hooks import API, GROUP, hookimpl, hookspec
-from worldweave_registry.modality import Lazy, Modality, Recipe, Weights, lazy
+from worldweave_registry.modality import (
+    Lazy,
+    Modality,
+    Model,
+    Recipe,
+    Weights,
+    lazy,
+)
 from worldweave_registry.wording import did_you_mean, one_line
 
 __all__ = [
@@ -33,6 +40,7 @@ __all__ = [
     "Hooks",
     "Lazy",
     "Modality",
+    "Model",
     "Plugin",
     "PluginError",
     "Problems",

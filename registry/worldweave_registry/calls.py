@@ -13,6 +13,7 @@ import attrs
 import pluggy
 
 from worldweave_registry.errors import PluginError, WorldweaveError
+from worldweave_registry.modality import Model
 from worldweave_registry.wording import one_line
 
 
@@ -55,6 +56,13 @@ class Hooks:
             video=video,
             masks=masks,
         )
+
+    def worldweave_models(self, *, task: str) -> tuple[Model, ...] | None:
+        """Return the models that the first plugin that knows *task* reads, or None."""
+        answer: tuple[Model, ...] | None = self._first(
+            "worldweave_models", _as_models, task=task
+        )
+        return answer
 
     def _first(self, hook: str, convert: Callable[[Any], Any], **arguments: Any) -> Any:
         failures: list[tuple[str, BaseException]] = []
@@ -114,6 +122,14 @@ def _as_path(answer: Any) -> Path:
     if not isinstance(answer, (str, os.PathLike)):
         raise TypeError(f"returned {type(answer).__name__}, expected a path or None")
     return Path(answer)
+
+
+def _as_models(answer: Any) -> tuple[Model, ...]:
+    models = tuple(answer)
+    for each in models:
+        if not isinstance(each, Model):
+            raise TypeError(f"returned a {type(each).__name__}, expected Models")
+    return models
 
 
 def _as_it_is(answer: Any) -> Any:

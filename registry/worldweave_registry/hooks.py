@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worldweave_registry.base import Base
-    from worldweave_registry.modality import Modality
+    from worldweave_registry.modality import Modality, Model
 
 #: Generation of the plugin interface. A plugin states its own in the name of
 #: its entry-point group, so an old plugin is recognised without importing it.
@@ -82,4 +82,15 @@ def worldweave_foreground(
     *classifier* is the name users choose, for instance "vlm": answer to yours
     alone. *video* is a uint8 array (T, H, W, 3), *masks* are bool arrays
     (T, H, W) by the name of the object; the answer has the same keys.
+    """
+
+
+@hookspec(firstresult=True)
+def worldweave_models(task: str) -> Iterable[Model] | None:
+    """Describe the models that *task* will read, or return None to pass.
+
+    *task* is "map" or "objects", for the hooks of those names, or
+    "foreground:" and the name of a classifier. Called when a plan is made: be
+    quick, download and load nothing. Implement it beside those hooks, so that
+    what is missing is told before anything runs.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -122,6 +123,23 @@ class Weights:
 def as_weights(value: Iterable[Weights]) -> tuple[Weights, ...]:
     """Let plugins give their weights as any iterable."""
     return fields.as_tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class Model:
+    """A model that a plugin's hook reads: where it lies, or why it cannot be read."""
+
+    name: str = attrs.field(validator=fields.line)
+    license: str = attrs.field(validator=fields.line)
+    bytes: int | None = attrs.field(
+        default=None, validator=optional(fields.positive_whole)
+    )
+    """Its size, or that of the download where it is missing."""
+    path: Path | None = attrs.field(
+        default=None, converter=attrs.converters.optional(Path)
+    )
+    problem: str | None = attrs.field(default=None, validator=optional(fields.line))
+    """One line that says what is missing and how to get it; None: it is there."""
 
 
 @attrs.frozen(kw_only=True)

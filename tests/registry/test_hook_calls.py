@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldweave_registry import Catalog, PluginError, WeightsError
+from worldweave_registry import Catalog, Model, PluginError, WeightsError
 from worldweave_registry import hooks as specifications
 
 HEAD = "import worldweave_registry as ww\n"
@@ -19,7 +19,7 @@ def fetches(body: str, mark: str = "") -> str:
     return FETCH.format(body=body, mark=mark)
 
 
-def test_there_are_six_hooks() -> None:
+def test_there_are_seven_hooks() -> None:
     assert {
         name for name in vars(specifications) if name.startswith("worldweave_")
     } == {
@@ -29,6 +29,7 @@ def test_there_are_six_hooks() -> None:
         "worldweave_map",
         "worldweave_objects",
         "worldweave_foreground",
+        "worldweave_models",
     }
 
 
@@ -38,6 +39,7 @@ def test_no_plugin_is_no_answer(found: Found) -> None:
     assert hook.worldweave_map(prompt="a car", video=None) is None
     assert hook.worldweave_objects(prompt="a car", video=None) is None
     assert hook.worldweave_foreground(classifier="x", video=None, masks={}) is None
+    assert hook.worldweave_models(task="map") is None
 
 
 def test_the_first_that_knows_answers(install: Install, found: Found) -> None:
@@ -116,6 +118,37 @@ def test_who_knows_the_classifier_answers(install: Install, found: Found) -> Non
     ask = found("acme-a", "acme-b").hook.worldweave_foreground
     assert ask(classifier="acme-b", video=None, masks={"car": 0}) == {"car": True}
     assert ask(classifier="acme-c", video=None, masks={"car": 0}) is None
+
+
+MODELS = HEAD + "@ww.hookimpl\ndef worldweave_models(task):\n    {}\n"
+
+
+def test_who_knows_the_task_tells_its_models(install: Install, found: Found) -> None:
+    install("acme-a", MODELS.format("return [] if task == 'objects' else None"))
+    told = "ww.Model(name='a judge', license='MIT', path='/m', bytes=3)"
+    install("acme-b", MODELS.format(f"yield {told}"))
+    ask = found("acme-a", "acme-b").hook.worldweave_models
+    assert ask(task="map") == (
+        Model(name="a judge", license="MIT", path=Path("/m"), bytes=3),
+    )
+    assert ask(task="objects") == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("return ['a judge']", "returned a str, expected Models"),
+        ("return [ww.Model(name='', license='MIT')]", "name ''"),
+        ("return 3", "'int' object is not iterable"),
+    ],
+)
+def test_models_that_cannot_be_are_their_plugin_s_fault(
+    install: Install, found: Found, body: str, told: str
+) -> None:
+    install("acme-a", MODELS.format(body))
+    with pytest.raises(PluginError, match="acme-a|name") as caught:
+        found("acme-a").hook.worldweave_models(task="map")
+    assert told in str(caught.value)
 
 
 def test_tracing_tells_of_each_call_on_standard_error(

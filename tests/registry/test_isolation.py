@@ -58,7 +58,8 @@ WRONG = {
     "no hook": (
         "x = 3",
         "implements no hook; there are worldweave_modalities, worldweave_bases, "
-        "worldweave_fetch, worldweave_map, worldweave_objects, worldweave_foreground",
+        "worldweave_fetch, worldweave_map, worldweave_objects, worldweave_foreground, "
+        "worldweave_models",
     ),
     "undecorated": (
         "def worldweave_modalities():\n    return []",

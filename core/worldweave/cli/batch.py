@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from worldweave.generate.batch_done import Item
-    from worldweave.generate.pipeline import Tick
+    from worldweave.generate.generation import Tick
 
 FAILED = 1
 INTERRUPTED = 130
@@ -54,7 +54,8 @@ def batch(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    todo = Batch(listed, out, catalog=discover(), source=str(jobs))
+    kept = [jobs] if spec is None else [jobs, spec]
+    todo = Batch(listed, out, catalog=discover(), source=str(jobs), kept=kept)
     shown = _Shown(str(jobs))
     try:
         todo.run(Watch(item=shown.item, step=shown.step), again=again, device=device)

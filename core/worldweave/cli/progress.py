@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worldweave.generate.pipeline import Tick
+    from worldweave.generate.generation import Tick
 
 #: Called with (done, total, note).
 Update = Callable[[int, int, str], None]

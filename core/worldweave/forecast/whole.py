@@ -18,9 +18,9 @@ from worldweave.forecast.machine import (
 )
 from worldweave.forecast.memory import Held, memory
 from worldweave.forecast.rates import find_rate, predicted_seconds
-from worldweave.generate.chunks import cut
 from worldweave.loading import config_of
 from worldweave.model.config import DiTConfig
+from worldweave.request.chunks import cut
 from worldweave_registry import Base, Modality, PluginError, WorldweaveError, one_line
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ import torch
 from worldweave.generate import manifest as manifests
 from worldweave.generate.batch_done import Item, done_before, write_summary
 from worldweave.generate.batch_jobs import Job
+from worldweave.generate.generation import Tick
 from worldweave.generate.load import load_for
-from worldweave.generate.pipeline import Pipeline, Tick
+from worldweave.generate.pipeline import Pipeline
 from worldweave.loading import usable_device
 from worldweave.request.check import base_problems, weights_problems
 from worldweave.request.plan import Plan, make_plan
@@ -41,10 +42,20 @@ class Watch:
 
 
 class Batch:
-    """The jobs of one file, and the folder their videos go to."""
+    """The jobs of one file, and the folder their videos go to.
+
+    kept: files besides the inputs of the jobs that must not be written over, such as
+    the one the jobs were read from.
+    """
 
     def __init__(
-        self, jobs: Sequence[Job], folder: Path, *, catalog: Catalog, source: str
+        self,
+        jobs: Sequence[Job],
+        folder: Path,
+        *,
+        catalog: Catalog,
+        source: str,
+        kept: Iterable[Path] = (),
     ) -> None:
         self.jobs = {job.line: job for job in jobs}
         self.requests = {job.line: job.request for job in jobs if job.request}
@@ -55,6 +66,7 @@ class Batch:
             job.line: Item(line=job.line, name=job.name, problems=job.problems)
             for job in jobs
         }
+        self._kept = {file.resolve(): f"file {file}" for file in kept}
         self._needs: dict[int, Needs] = {}
         self._bases: dict[str, list[str]] = {}
 
@@ -72,6 +84,7 @@ class Batch:
         replaced. The summary in the folder is always up to date.
         """
         place = usable_device(device)
+        self._refuse_bad_summary()
         _make_folder(self.folder)
         for line, job in self.jobs.items():
             try:
@@ -180,19 +193,32 @@ class Batch:
         problems = tuple(f"{where}: {problem}" for problem in told)
         return attrs.evolve(item, state="failed", problems=problems)
 
+    def _refuse_bad_summary(self) -> None:
+        summary = self.folder / SUMMARY
+        for line in self.requests:
+            self._kept |= self._read_by(line)
+        if summary.resolve() in self._kept:
+            raise WorldweaveError(
+                f"writing {summary} would replace the "
+                f"{self._kept[summary.resolve()]}; choose another folder"
+            )
+
+    def _read_by(self, line: int) -> dict[Path, str]:
+        """Return what the job of *line* reads, each file with what it is."""
+        return {
+            Path(name).resolve(): f"{what} of line {line}"
+            for what, name in inputs(self.requests[line]).items()
+        }
+
     def _replaced(self, line: int) -> list[str]:
-        """Return which inputs of other jobs the videos of *line* would replace."""
-        video = self._video(line)
-        controls = self.requests[line].controls
-        written = [video, *(manifests.control_path(video, name) for name in controls)]
-        taken = {file.resolve() for file in written}
+        """Return which files that others read the results of *line* would replace."""
+        written = manifests.files_of(self._video(line), self.requests[line].controls)
+        kept = {p: w for p, w in self._kept.items() if not w.endswith(f"line {line}")}
         return [
-            f"writing {name} would replace the {what} of line {other}; choose another "
+            f"writing {file} would replace the {kept[file.resolve()]}; choose another "
             "folder"
-            for other, request in self.requests.items()
-            if other != line
-            for what, name in inputs(request).items()
-            if Path(name).resolve() in taken
+            for file in written
+            if file.resolve() in kept
         ]
 
     def _missing(self, base: str) -> list[str]:

@@ -11,6 +11,7 @@ import attrs
 
 from worldweave.generate import manifest as manifests
 from worldweave.io.files import atomic_path, sha256
+from worldweave.request.fingerprint import input_hashes
 from worldweave.request.spec import Request
 from worldweave.request.structure import to_plain
 from worldweave_registry import WorldweaveError
@@ -74,7 +75,7 @@ def _differences(record: manifests.Manifest, request: Request) -> list[str]:
     found = [field for field in now if then[field] != now[field]]
     if found:
         return found
-    hashes = manifests.input_hashes(request)
+    hashes = input_hashes(request)
     names = dict.fromkeys([*record.inputs, *hashes])
     return [
         f"the file of {name}"

@@ -11,13 +11,13 @@ from typing import Any
 import attrs
 
 from worldweave.request.plain import plain_of_json, read_plain
-from worldweave.request.sources import FORMS, OF_THE_BASE
+from worldweave.request.sources import FORMS
 from worldweave.request.spec import Request
 from worldweave.request.structure import from_plain
+from worldweave.request.walk import placed_plain
 from worldweave_registry import Problems
 
 _LONGEST = 100
-_COMPUTED = ("product", "max", "invert", "feather")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -72,17 +72,14 @@ def placed(plain: Any, folder: Path) -> Any:
 
     Short forms are written out, so that two requests can be merged.
     """
-    if not isinstance(plain, dict):
-        return plain
-    made = plain | _files(plain, ("video",), folder)
+    made = placed_plain(plain, lambda name: str(folder / name))
+    if not isinstance(made, dict):
+        return made
     if isinstance(made.get("labels"), str):
         made["labels"] = {"file": made["labels"]}
-    if isinstance(made.get("labels"), dict):
-        labels = made["labels"]
-        made["labels"] = labels | _files(labels, ("file", "classes"), folder)
     if isinstance(made.get("controls"), dict):
         made["controls"] = {
-            name: _placed_control(control, folder)
+            name: {"map": control} if _is_short(control) else control
             for name, control in made["controls"].items()
         }
     return made
@@ -211,35 +208,8 @@ def _other_form(shared: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
     return bool(forms) and not any(key in shared for key in forms)
 
 
-def _placed_control(control: Any, folder: Path) -> Any:
-    if not isinstance(control, dict):
-        is_map = isinstance(control, (str, int, float))
-        return {"map": _placed_map(control, folder)} if is_map else control
-    if any(key in control for key in FORMS):
-        return {"map": _placed_map(control, folder)}
-    made = control | _files(control, ("video", "weights"), folder)
-    if "map" in control:
-        made["map"] = _placed_map(control["map"], folder)
-    return made
-
-
-def _placed_map(value: Any, folder: Path) -> Any:
-    if isinstance(value, str):
-        return str(folder / value)
-    if not isinstance(value, dict):
-        return value
-    keys = ("file",) if value.get("learned") == OF_THE_BASE else ("file", "learned")
-    made = value | _files(value, keys, folder)
-    for key in _COMPUTED:
-        if isinstance(value.get(key), list):
-            made[key] = [_placed_map(part, folder) for part in value[key]]
-        elif key in value:
-            made[key] = _placed_map(value[key], folder)
-    return made
-
-
-def _files(part: Mapping[str, Any], keys: tuple[str, ...], folder: Path) -> Any:
-    """Return the fields of *part* among *keys* that are file names, from *folder*."""
-    return {
-        key: str(folder / part[key]) for key in keys if isinstance(part.get(key), str)
-    }
+def _is_short(control: Any) -> bool:
+    """Tell whether *control* is its map alone."""
+    if isinstance(control, dict):
+        return "map" not in control and any(key in control for key in FORMS)
+    return isinstance(control, (str, int, float))

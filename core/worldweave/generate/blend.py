@@ -56,10 +56,20 @@ class Blend:
     def _constant(self) -> dict[str, Tensor]:
         return self._maps_at(0)
 
+    @cached_property
+    def _made(self) -> dict[int, dict[str, Tensor]]:
+        return {}
+
     def _step_of(self, c_noise: float) -> int:
         return int((self.levels.log() - 4 * c_noise).abs().argmin())
 
     def _maps_at(self, step: int) -> dict[str, Tensor]:
+        # Guidance asks twice for each step, and the report once more.
+        if step not in self._made:
+            self._made[step] = self._make(step)
+        return self._made[step]
+
+    def _make(self, step: int) -> dict[str, Tensor]:
         asked = {}
         for name, values in self.values.items():
             schedule = self.schedules.get(name)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from worldweave.generate.chunks import Chunk
+from worldweave.request.chunks import Chunk
 from worldweave.request.maps.tokens import TokenGrid
 from worldweave.request.sources import MapArray
 

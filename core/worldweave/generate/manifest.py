@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from worldweave.generate.pipeline import Generation
+from worldweave.generate.generation import Generation
 from worldweave.generate.report import report_of
 from worldweave.io import video as video_io
 from worldweave.io.files import (
@@ -28,7 +26,7 @@ from worldweave.report import write as write_report
 from worldweave.request.check import raise_all
 from worldweave.request.spec import Request
 from worldweave.request.structure import from_plain, to_plain
-from worldweave.request.walk import anchored, inputs
+from worldweave.request.walk import inputs
 from worldweave_registry import WorldweaveError, one_line
 
 FORMAT = 1
@@ -98,8 +96,8 @@ def _record(generation: Generation, path: Path) -> dict[str, Any]:
     """Return the manifest of *generation* but for the hash of the video."""
     return {
         "format": FORMAT,
-        "request": to_plain(anchored(generation.request, Path.cwd())),
-        "inputs": input_hashes(generation.request),
+        "request": to_plain(generation.request),
+        "inputs": generation.inputs,
         "weights": generation.weights,
         "output": {
             "file": path.name,
@@ -120,6 +118,12 @@ def _record(generation: Generation, path: Path) -> dict[str, Any]:
         },
         "versions": _versions(),
     }
+
+
+def files_of(path: Path, names: Iterable[str]) -> list[Path]:
+    """Return what is written for the video *path* with controls of *names*."""
+    controls = [control_path(path, name) for name in names]
+    return [path, *controls, report_path(path), manifest_path(path)]
 
 
 def manifest_path(path: Path) -> Path:
@@ -158,10 +162,14 @@ def target_problems(path: Path, request: Request) -> list[str]:
         for what, value in inputs(request).items()
         if isinstance(value, str)
     }
-    controls = [control_path(path, name) for name in request.controls]
-    for file in (path, *controls, report_path(path), manifest_path(path)):
+    for file in files_of(path, request.controls):
         if file.is_dir():
             problems.append(f"cannot write {file}: it is a folder; choose another name")
+        elif folder := _input_folder(file, taken):
+            problems.append(
+                f"writing {file} would change the {taken[folder]} of this request, the "
+                f"folder {folder}; choose another folder"
+            )
         elif file.resolve() in taken:
             problems.append(
                 f"writing {file} would replace the {taken[file.resolve()]} of this "
@@ -174,23 +182,10 @@ def target_problems(path: Path, request: Request) -> list[str]:
     return problems
 
 
-def input_hashes(request: Request) -> dict[str, str]:
-    """Return the SHA-256 of every file and array that *request* reads.
-
-    A modality at map 0 may name files that are not there: they are left out.
-    """
-    hashes = {}
-    for name, value in inputs(request).items():
-        if isinstance(value, np.ndarray):
-            hashes[name] = _array_hash(value)
-        elif Path(value).exists():
-            hashes[name] = tree_sha256(Path(value))
-    return hashes
-
-
-def _array_hash(array: npt.NDArray[Any]) -> str:
-    head = f"{array.dtype} {array.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+def _input_folder(file: Path, taken: Mapping[Path, str]) -> Path | None:
+    """Return the folder among the inputs in which *file* would lie."""
+    parents = file.resolve().parents
+    return next((p for p in parents if p in taken and p.is_dir()), None)
 
 
 def read(path: Path) -> Manifest:

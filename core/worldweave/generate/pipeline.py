@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from fractions import Fraction
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,22 @@ from worldweave.base import Frames
 from worldweave.checkpoints.map_file import load_map_net
 from worldweave.diffusion.sampler import SIGMA_MAX
 from worldweave.generate.call import request_of_call
-from worldweave.generate.chunks import Chunk, cut
 from worldweave.generate.denoise import ChunkInput, denoise
 from worldweave.generate.effective import per_frame
+from worldweave.generate.generation import Generation, Tick
 from worldweave.io import sizes
 from worldweave.io.files import tree_sha256
 from worldweave.loading import LoadedBase, load_branch, map_file
 from worldweave.model.branch import ControlBranch
 from worldweave.model.map_net import MapNet
 from worldweave.request.check import Prepared, branch_weights
+from worldweave.request.chunks import Chunk, cut
+from worldweave.request.fingerprint import input_hashes
 from worldweave.request.maps.tokens import on_tokens
 from worldweave.request.plan import Plan, make_plan
-from worldweave.request.sources import MapArray, MapValue
+from worldweave.request.sources import MapValue
 from worldweave.request.spec import Request, VideoValue
+from worldweave.request.walk import anchored
 from worldweave_registry import (
     Base,
     Catalog,
@@ -38,64 +40,6 @@ from worldweave_registry import (
     UnknownModalityError,
     resolve,
 )
-
-
-@attrs.frozen(kw_only=True)
-class Tick:
-    """Progress of a generation: evaluation *step* of *steps* in *chunk* of *chunks*."""
-
-    chunk: int
-    chunks: int
-    step: int
-    steps: int
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Generation:
-    """A finished video and what it was made from.
-
-    request: what was asked, with every branch named that is not its plugin's own.
-    effective: float32 (T, h, w) by modality, the values of its map on the tokens of
-    each frame as they were in effect: normalised, the mean over all steps. weights:
-    SHA-256 by file. seconds: what it took, videos and controls not counted.
-    """
-
-    plan: Plan
-    request: Request
-    frames: Frames
-    effective: dict[str, MapArray]
-    chunk_starts: tuple[int, ...]
-    weights: dict[str, str]
-    device: str
-    dtype: str
-    steps: int
-    guidance: float
-    seconds: float
-
-    @property
-    def fps(self) -> Fraction:
-        """Frames a second of the video, those of its source."""
-        return self.plan.fps
-
-    @property
-    def controls(self) -> dict[str, Frames]:
-        """The control video of each modality that ran."""
-        return self.plan.controls
-
-    @property
-    def seen_size(self) -> tuple[int, int]:
-        """The (H, W) of the file that led, before it was brought to the base's."""
-        return self.plan.seen_size
-
-    def save(self, path: str | Path, *, report: bool = True) -> Path:
-        """Write the video, and beside it its controls, a report and the manifest.
-
-        out.mp4 gets out.edge.mp4 and so on, out.report.html (unless *report* is
-        False) and out.manifest.json. Return *path*.
-        """
-        from worldweave.generate.manifest import save
-
-        return save(self, Path(path), report=report)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -115,7 +59,6 @@ class Pipeline:
         self.base = base
         self.catalog = catalog
         self.active: dict[str, Active] = {}
-        self._map_nets: dict[Path, MapNet] = {}
         self._digests: dict[Path, str] = {}
         self._busy = threading.RLock()
 
@@ -205,6 +148,10 @@ class Pipeline:
     ) -> Generation:
         """Make the video of *plan*, whose branches are all enabled."""
         with self._busy, torch.inference_mode():
+            # Now: files and arrays may be others when the result is saved.
+            request = anchored(self._with_weights(plan), Path.cwd())
+            weights = self._hashes(plan)
+            inputs = input_hashes(request, _known(request, weights))
             begun = time.perf_counter()
             base = self.base.description
             running = {name: self.active[name].branch for name in plan.prepared}
@@ -237,11 +184,12 @@ class Pipeline:
                 effective.append(output.effective)
             return Generation(
                 plan=plan,
-                request=self._with_weights(plan),
+                request=request,
+                inputs=inputs,
                 frames=np.concatenate(made)[: plan.frames],
                 effective=per_frame(effective, chunks, plan.grid, plan.frames),
                 chunk_starts=tuple(chunk.start for chunk in chunks),
-                weights=self._hashes(running, plan),
+                weights=weights,
                 device=self.base.placement.device.type,
                 dtype=str(self.base.placement.dtype).removeprefix("torch."),
                 steps=steps,
@@ -304,15 +252,17 @@ class Pipeline:
         return default if request.guidance is None else request.guidance
 
     def _learned(self, plan: Plan) -> dict[str, tuple[MapNet, float]]:
-        """Return the network and the factor of each learned map, read once a file."""
+        """Return the network and the factor of each learned map, read once a file.
+
+        They are small, and a file may have been trained on since: none is kept.
+        """
+        nets: dict[Path, MapNet] = {}
         found = {}
         for name, source in plan.learned.items():
             file = map_file(self.base.description, source.learned, self.catalog.hook)
             wanted = [n for n in plan.learned if plan.learned[n] == source]
-            if file not in self._map_nets or not set(wanted) <= set(
-                self._map_nets[file].names
-            ):
-                self._map_nets[file] = load_map_net(
+            if file not in nets:
+                nets[file] = load_map_net(
                     file,
                     self.base.config,
                     base=self.base.description.name,
@@ -320,7 +270,8 @@ class Pipeline:
                     device=self.base.placement.device,
                     dtype=self.base.placement.dtype,
                 )
-            found[name] = (self._map_nets[file], source.scale)
+                self._digests.pop(file, None)
+            found[name] = (nets[file], source.scale)
         return found
 
     def _chunk_input(
@@ -364,10 +315,10 @@ class Pipeline:
             released=request.compat is not None,
         )
 
-    def _hashes(self, running: Iterable[str], plan: Plan) -> dict[str, str]:
+    def _hashes(self, plan: Plan) -> dict[str, str]:
         """Return the SHA-256 of all weights that were used, each computed once."""
         files = {f"base {part}": path for part, path in self.base.files.items()}
-        files |= {f"branch {name}": self.active[name].file for name in running}
+        files |= {f"branch {name}": self.active[name].file for name in plan.prepared}
         for name, source in plan.learned.items():
             files[f"maps {name}"] = map_file(
                 self.base.description, source.learned, self.catalog.hook
@@ -376,6 +327,20 @@ class Pipeline:
             if path not in self._digests:
                 self._digests[path] = tree_sha256(path)
         return {name: self._digests[path] for name, path in files.items()}
+
+
+def _known(request: Request, weights: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the hashes of a request's inputs that need no reading any more.
+
+    Of a modality that does not run neither weights nor control are read.
+    """
+    known: dict[str, str | None] = {}
+    for name in request.controls:
+        digest = weights.get(f"branch {name}")
+        known[f"weights {name}"] = digest
+        if digest is None:
+            known[f"control {name}"] = None
+    return known
 
 
 def _last(made: list[Frames], count: int) -> Frames | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worldweave.generate.pipeline import Generation
+from worldweave.generate.generation import Generation
 from worldweave.report import RunReport
 from worldweave.request.maps.schedule import told
 from worldweave.request.plan import Plan

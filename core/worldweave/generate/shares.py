@@ -13,7 +13,7 @@ from torch import Tensor
 
 from worldweave.diffusion.sampler import noise_levels
 from worldweave.generate.blend import Blend
-from worldweave.generate.chunks import Chunk, cut
+from worldweave.request.chunks import Chunk, cut
 from worldweave.request.maps.tokens import on_tokens, shrunk
 from worldweave.request.sources import MapArray
 from worldweave.request.survey import Survey

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -16,7 +17,8 @@ from worldweave.base import Frames
 #: Values of a map on the token grid, float32 (T, h, w) in 0..1.
 Values = npt.NDArray[np.float32]
 #: Where a region lies, (T or 1, H, W).
-Region = npt.NDArray[np.bool_]
+#: True, or the share of a token, where it is.
+Region = npt.NDArray[np.bool_] | npt.NDArray[np.float32]
 
 #: float32 sums of shares may exceed one by their rounding.
 _SLACK = 1e-4
@@ -45,7 +47,7 @@ class RunReport:
     source: Frames | None = None
     controls: dict[str, Frames] = attrs.field(factory=dict)
     effective: dict[str, Values] = attrs.field(factory=dict)
-    regions: dict[str, Region] = attrs.field(factory=dict)
+    regions: Mapping[str, Region] = attrs.field(factory=dict)
     fps: Fraction
     chunk_starts: tuple[int, ...] = (0,)
     request: dict[str, Any] = attrs.field(factory=dict)

@@ -15,7 +15,6 @@ from worldweave.request.sources import Learned, MapArray, Schedule
 from worldweave.request.spec import Request
 from worldweave.request.survey import (
     Available,
-    Mask,
     Survey,
     draw_all,
     survey,
@@ -32,7 +31,8 @@ class Plan:
     controls are given changes no bit; each is in maps or in learned. Frames are uint8
     (T, H, W, 3) at *size* (H, W), a size of the base; maps are float32 (T or 1, h, w)
     in 0..1, on the rows and columns of the tokens (with compat as drawn). seen_size is
-    the (H, W) of the file that leads. regions: parts of the picture, for reports.
+    the (H, W) of the file that leads. regions: the shares of the tokens (T or 1, h, w)
+    that belong to parts of the picture, for reports.
     """
 
     request: Request
@@ -44,7 +44,7 @@ class Plan:
     learned: dict[str, Learned]
     schedules: dict[str, Schedule]
     left_out: dict[str, str]
-    regions: dict[str, Mask]
+    regions: dict[str, MapArray]
     grid: TokenGrid
     frames: int
     size: tuple[int, int]
@@ -87,7 +87,7 @@ def complete(looked: Survey) -> Plan:
             if each.control.schedule is not None
         },
         left_out=done.left_out,
-        regions=done.regions(),
+        regions=done.regions(may_look=True),
         grid=done.grid,
         frames=footage.frames,
         size=footage.size,

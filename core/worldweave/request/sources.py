@@ -7,7 +7,11 @@ with: ``0.5 * m``, ``1 - m``, ``maximum(m, n)``, ``m.feathered(8)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -20,16 +24,71 @@ OF_THE_BASE = "base"
 FILE = {"file": True}
 
 
+def plain(value: Any) -> Any:
+    """Let callers give paths, fractions and the scalars of NumPy."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Fraction):
+        return float(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def plain_map(value: Any) -> Any:
+    """Let callers give tensors too; one that NumPy cannot hold is refused later."""
+    torch = sys.modules.get("torch")  # without it there are no tensors
+    if torch is None or not isinstance(value, torch.Tensor):
+        return plain(value)
+    if value.layout is not torch.strided or value.is_complex() or value.is_meta:
+        return value
+    # NumPy knows no bfloat16.
+    dense = value.detach().cpu()
+    return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
+
+
+def is_number(value: object) -> bool:
+    """Tell whether *value* is a number to people too, as True is not."""
+    kinds = (int, float, np.integer, np.floating)
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+# What cannot be converted stays as it is, to be told with all else that is wrong:
+# see `worldweave.request.kinds`.
+
+
 def _tuple(values: Iterable[Any]) -> tuple[Any, ...]:
+    no_list = (str, bytes, Mapping, np.ndarray)
+    if isinstance(values, no_list) or not isinstance(values, Iterable):
+        return values  # type: ignore[return-value]
     return tuple(values)
 
 
-def _floats(values: Iterable[Any]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
+def _maps(values: Iterable[Any]) -> tuple[Any, ...]:
+    made = _tuple(plain_map(values))
+    return tuple(map(plain_map, made)) if isinstance(made, tuple) else made
 
 
-def _optional_floats(values: Iterable[Any] | None) -> tuple[float, ...] | None:
+def _floats(values: Iterable[Any]) -> tuple[Any, ...]:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    made = _tuple(values)
+    if not isinstance(made, tuple):
+        return made
+    return tuple(float(each) if is_number(each) else each for each in made)
+
+
+def _optional_floats(values: Iterable[Any] | None) -> tuple[Any, ...] | None:
     return None if values is None else _floats(values)
+
+
+def _own_copy(value: Any) -> Any:
+    return plain(deepcopy(value))
+
+
+def _comparable(value: Any) -> Any:
+    """Return what two maps are equal by; arrays where each byte is the same."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    return tuple(map(_comparable, value)) if isinstance(value, tuple) else value
 
 
 class MapSource:
@@ -43,7 +102,7 @@ class MapSource:
     __rmul__ = __mul__
 
     def __rsub__(self, other: object) -> Inverse:
-        if other != 1:
+        if not is_number(other) or other != 1:
             return NotImplemented
         return Inverse(invert=self)
 
@@ -62,7 +121,7 @@ class File(MapSource):
     video does: "error", "hold" its last frame, or "loop".
     """
 
-    file: str = attrs.field(converter=str, metadata=FILE)
+    file: str = attrs.field(converter=plain, metadata=FILE)
     match: Literal["frames", "time"] | None = None
     fps: float | None = None
     length: Literal["error", "hold", "loop"] = "error"
@@ -151,7 +210,7 @@ class Learned(MapSource):
     what the prediction, 0..1, is multiplied with.
     """
 
-    learned: str = attrs.field(default=OF_THE_BASE, converter=str, metadata=FILE)
+    learned: str = attrs.field(default=OF_THE_BASE, converter=plain, metadata=FILE)
     scale: float = 1.0
 
 
@@ -159,21 +218,21 @@ class Learned(MapSource):
 class Product(MapSource):
     """Maps multiplied position by position; ``0.5 * m`` in Python."""
 
-    product: tuple[MapValue, ...] = attrs.field(converter=_tuple)
+    product: tuple[MapValue, ...] = attrs.field(converter=_maps, eq=_comparable)
 
 
 @attrs.frozen(kw_only=True)
 class Maximum(MapSource):
     """The largest of several maps, position by position."""
 
-    max: tuple[MapValue, ...] = attrs.field(converter=_tuple)
+    max: tuple[MapValue, ...] = attrs.field(converter=_maps, eq=_comparable)
 
 
 @attrs.frozen(kw_only=True)
 class Inverse(MapSource):
     """1 - map."""
 
-    invert: MapValue
+    invert: MapValue = attrs.field(converter=plain_map, eq=_comparable)
 
 
 @attrs.frozen(kw_only=True)
@@ -183,7 +242,7 @@ class Feather(MapSource):
     Pixels are those of the video that is made, whatever the size of the map.
     """
 
-    feather: MapValue
+    feather: MapValue = attrs.field(converter=plain_map, eq=_comparable)
     pixels: float
 
 
@@ -217,6 +276,8 @@ FORMS: dict[str, type[MapSource]] = {
     "invert": Inverse,
     "feather": Feather,
 }
+#: The keys of those that are computed from other maps: these hold a map, or several.
+COMPUTED = ("product", "max", "invert", "feather")
 
 
 @attrs.frozen(kw_only=True)
@@ -229,9 +290,11 @@ class Labels:
     as of `File`.
     """
 
-    file: str = attrs.field(converter=str, metadata=FILE)
+    file: str = attrs.field(converter=plain, metadata=FILE)
     layout: Literal["plain", "isaac", "carla"] = "plain"
-    classes: str | dict[str, Any] | None = attrs.field(default=None, metadata=FILE)
+    classes: str | dict[str, Any] | None = attrs.field(
+        default=None, converter=_own_copy, metadata=FILE
+    )
     match: Literal["frames", "time"] | None = None
     fps: float | None = None
     length: Literal["error", "hold", "loop"] = "error"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
-from fractions import Fraction
-from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeAlias
 
@@ -13,6 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from worldweave.request.kinds import kind_problems, told
 from worldweave.request.sources import (
     FILE,
     Labels,
@@ -20,6 +18,8 @@ from worldweave.request.sources import (
     MapValue,
     Objects,
     Schedule,
+    plain,
+    plain_map,
 )
 
 #: A file, or uint8 frames (T, H, W, 3).
@@ -28,17 +28,17 @@ VideoValue: TypeAlias = str | npt.NDArray[np.uint8]
 COMPAT = ("cosmos-transfer1",)
 
 
-def _plain(value: Any) -> Any:
-    """Let callers give paths, fractions and the scalars of NumPy."""
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Fraction):
-        return float(value)
-    return value.item() if isinstance(value, np.generic) else value
+# What cannot be converted stays as it is, to be told by `type_problems`.
 
 
 def _plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in options.items()}
+    if not isinstance(options, Mapping):
+        return options
+    return {name: plain(value) for name, value in options.items()}
+
+
+def _own_dict(controls: Mapping[str, Control]) -> dict[str, Control]:
+    return dict(controls) if isinstance(controls, Mapping) else controls
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -52,12 +52,10 @@ class Control:
     not at all.
     """
 
-    map: MapValue | None = attrs.field(default=None, converter=_plain, metadata=FILE)
-    video: VideoValue | None = attrs.field(
-        default=None, converter=_plain, metadata=FILE
-    )
+    map: MapValue | None = attrs.field(default=None, converter=plain_map, metadata=FILE)
+    video: VideoValue | None = attrs.field(default=None, converter=plain, metadata=FILE)
     options: dict[str, Any] = attrs.field(factory=dict, converter=_plain_options)
-    weights: str | None = attrs.field(default=None, converter=_plain, metadata=FILE)
+    weights: str | None = attrs.field(default=None, converter=plain, metadata=FILE)
     schedule: Schedule | None = None
 
 
@@ -79,19 +77,17 @@ class Request:
     base: str = "tiny-world"
     prompt: str = ""
     negative_prompt: str = ""
-    video: VideoValue | None = attrs.field(
-        default=None, converter=_plain, metadata=FILE
-    )
-    controls: dict[str, Control] = attrs.field(factory=dict)
+    video: VideoValue | None = attrs.field(default=None, converter=plain, metadata=FILE)
+    controls: dict[str, Control] = attrs.field(factory=dict, converter=_own_dict)
     labels: Labels | None = None
     objects: Objects | None = None
-    steps: int | None = attrs.field(default=None, converter=_plain)
-    guidance: float | None = attrs.field(default=None, converter=_plain)
-    seed: int = attrs.field(default=0, converter=_plain)
-    sigma_max: float = attrs.field(default=80.0, converter=_plain)
-    fps: float | None = attrs.field(default=None, converter=_plain)
-    overlap: int = attrs.field(default=1, converter=_plain)
-    max_frames: int | None = attrs.field(default=None, converter=_plain)
+    steps: int | None = attrs.field(default=None, converter=plain)
+    guidance: float | None = attrs.field(default=None, converter=plain)
+    seed: int = attrs.field(default=0, converter=plain)
+    sigma_max: float = attrs.field(default=80.0, converter=plain)
+    fps: float | None = attrs.field(default=None, converter=plain)
+    overlap: int = attrs.field(default=1, converter=plain)
+    max_frames: int | None = attrs.field(default=None, converter=plain)
     compat: str | None = None
 
 
@@ -138,6 +134,7 @@ _KINDS: _Kinds = {
     ),
     **dict.fromkeys(("guidance", "sigma_max", "fps"), (_NUMBER, "a number")),
     "video": ((str, np.ndarray), "a file or an array"),
+    "controls": ((dict,), "a dict of controls by modality"),
     "labels": ((Labels,), "a worldweave.maps.Labels"),
     "objects": ((Objects,), "a worldweave.maps.Objects"),
 }
@@ -147,6 +144,7 @@ _CONTROL_KINDS: _Kinds = {
         "a number, a file, an array, a function or a form of worldweave.maps",
     ),
     "video": ((str, np.ndarray), "a file or an array"),
+    "options": ((dict,), "a dict of options"),
     "weights": (_TEXT, "a file"),
     "schedule": ((Schedule,), "a worldweave.maps.Schedule"),
 }
@@ -155,14 +153,23 @@ _CONTROL_KINDS: _Kinds = {
 def type_problems(request: Request) -> list[str]:
     """Return what in *request* is of a kind its field cannot be, one line each.
 
-    JSON never gets here with such values; callers from Python do.
+    JSON never gets here with such values; callers from Python do. What maps are made
+    from is looked at by `worldweave.request.maps.check.map_problems`.
     """
     found = _wrong_kinds(request, _KINDS, "{}")
-    for name, control in request.controls.items():
-        if isinstance(control, Control):
-            found += _wrong_kinds(control, _CONTROL_KINDS, f"{{}} of {name!r}")
-        else:
-            found.append(f"control {name!r} is {control!r}; give a worldweave.Control")
+    for what, part in (("labels", request.labels), ("objects", request.objects)):
+        if isinstance(part, (Labels, Objects)):
+            found += [f"{what}.{problem}" for problem in kind_problems(part)]
+    controls = request.controls if isinstance(request.controls, dict) else {}
+    for name, control in controls.items():
+        if not isinstance(control, Control):
+            what = told(f"control {name!r}", control)
+            found.append(f"{what}; give a worldweave.Control")
+            continue
+        found += _wrong_kinds(control, _CONTROL_KINDS, f"{{}} of {name!r}")
+        if isinstance(control.schedule, Schedule):
+            wrong = kind_problems(control.schedule)
+            found += [f"schedule of {name!r}: {problem}" for problem in wrong]
     return found
 
 
@@ -181,6 +188,5 @@ def _wrong_kinds(
         is_function = FunctionType in accepted and callable(value)
         fits = isinstance(value, accepted) or is_function
         if isinstance(value, bool) or not fits:
-            short = " ".join(reprlib.repr(value).split())
-            found.append(f"{what.format(field.name)} is {short}; give {words}")
+            found.append(f"{told(what.format(field.name), value)}; give {words}")
     return found

@@ -7,35 +7,41 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 import attrs
-import numpy as np
-import numpy.typing as npt
 
-from worldweave.checkpoints.map_file import modalities_of
-from worldweave.loading import config_of, map_file
+from worldweave.diffusion.sampler import noise_levels
+from worldweave.loading import config_of
 from worldweave.request.check import Prepared, examine, raise_all
+from worldweave.request.check_maps import problems_of_maps
 from worldweave.request.controls import Footage, read_footage
-from worldweave.request.labels.rules import regions_of
 from worldweave.request.labels.video import LabelVideo, read_labels
 from worldweave.request.maps.draw import Scene, draw, map_problems, needs_model
-from worldweave.request.maps.schedule import schedule_problems
+from worldweave.request.maps.schedule import factor, told
 from worldweave.request.maps.shapes import Canvas
 from worldweave.request.maps.sight import Sight
 from worldweave.request.maps.tokens import TokenGrid, grid_of, is_dead, shrunk
-from worldweave.request.sources import Learned, MapArray, Objects, Rule, Salient
+from worldweave.request.regions import regions
+from worldweave.request.sources import (
+    Feather,
+    Learned,
+    MapArray,
+    MapValue,
+    Maximum,
+    Objects,
+    Product,
+    Rule,
+    Salient,
+)
 from worldweave.request.spec import Request, type_problems
 from worldweave.request.walk import maps_in
 from worldweave_registry import (
     Base,
     Catalog,
-    Hooks,
     Problems,
-    WeightsError,
     WorldweaveError,
 )
 
 #: Says why modality *name* cannot run on this base: nothing, or lines.
 Available = Callable[[str, Prepared, Base], list[str]]
-Mask = npt.NDArray[np.bool_]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -68,28 +74,13 @@ class Survey:
             return values
         return shrunk(values, self.grid.rows, self.grid.columns)
 
-    def regions(self) -> dict[str, Mask]:
-        """Return the parts of the picture the maps speak of, (T or 1, H, W) by name.
+    def regions(self, *, may_look: bool = False) -> dict[str, MapArray]:
+        """Return the parts of the picture the maps speak of: see `regions`.
 
-        "foreground" and "background" where they are known without a model, and what
-        each clause of a rule is about.
+        may_look: plugins' models may run, or have.
         """
-        found: dict[str, Mask] = {}
-        every = [s for p in self.prepared.values() for s in maps_in(p.map)]
-        is_salient = any(isinstance(source, Salient) for source in every)
-        if is_salient and not self.sight.needs_model:
-            mask = self.sight.foreground()
-            found |= {"foreground": mask, "background": ~mask}
-        for source in every:
-            if isinstance(source, Rule) and self.scene.labels is not None:
-                parts = regions_of(source.rule, self.scene.labels)
-                named = ", ".join(name for name in parts if name != "else")
-                # Two rules may have an "else" each, and not the same.
-                found |= {
-                    f"not {named}" if name == "else" else name: mask
-                    for name, mask in parts.items()
-                }
-        return found
+        labels, sight = self.scene.labels, self.sight
+        return regions(self.prepared, labels, sight, self.grid, may_look=may_look)
 
 
 def survey(
@@ -111,7 +102,7 @@ def survey(
     problems = [*also, *problems, *found]
     labels, found = _read_labels(request, footage)
     problems += found
-    problems += _syntax(request, prepared, base, catalog.hook)
+    problems += problems_of_maps(request, prepared, base, catalog.hook)
     if base is None or footage is None:
         if base is not None:
             problems += _unavailable(prepared, base, available)
@@ -140,7 +131,13 @@ def survey(
         },
         left_out={n: "its map is 0" for n in request.controls if n not in prepared},
     )
-    ready = [n for n in prepared if n not in looked.pending and n not in looked.learned]
+    if not problems:
+        looked = _without_idle(looked, request.steps or base.steps)
+    ready = [
+        name
+        for name in looked.prepared
+        if name not in looked.pending and name not in looked.learned
+    ]
     if request.labels is not None and labels is None:
         # Why is told already; a map cannot know and would say that there are none.
         ready = [n for n in ready if not _is_from_labels(prepared[n])]
@@ -149,6 +146,42 @@ def survey(
     done = with_maps(looked, maps)
     raise_all([*problems, *found, *_unavailable(done.prepared, base, available)])
     return done
+
+
+def _without_idle(looked: Survey, steps: int) -> Survey:
+    """Leave out what no drawing is needed for to know that it does nothing."""
+    levels = noise_levels(steps, sigma_max=looked.request.sigma_max)
+    idle = {}
+    for name, each in looked.prepared.items():
+        schedule = each.control.schedule
+        if _is_zero(each.map):
+            idle[name] = "its map is 0"
+        elif schedule is not None and not any(
+            factor(schedule, at, levels) for at in range(len(levels))
+        ):
+            idle[name] = f"its schedule is 0 at every step ({told(schedule)})"
+    return attrs.evolve(
+        looked,
+        prepared={n: p for n, p in looked.prepared.items() if n not in idle},
+        pending=tuple(name for name in looked.pending if name not in idle),
+        learned={n: s for n, s in looked.learned.items() if n not in idle},
+        left_out=looked.left_out | idle,
+    )
+
+
+def _is_zero(value: MapValue) -> bool:
+    """Tell whether a map is zero whatever is in the picture."""
+    if isinstance(value, (int, float)):
+        return value == 0
+    if isinstance(value, Learned):
+        return value.scale == 0
+    if isinstance(value, Salient):
+        return value.foreground == value.background == 0
+    if isinstance(value, Product):
+        return any(map(_is_zero, value.product))
+    if isinstance(value, Maximum):
+        return all(map(_is_zero, value.max))
+    return isinstance(value, Feather) and _is_zero(value.feather)
 
 
 def _unavailable(
@@ -236,43 +269,6 @@ def _read_labels(
     except WorldweaveError as error:
         return None, [str(error)]
     return found, []
-
-
-def _syntax(
-    request: Request, prepared: Mapping[str, Prepared], base: Base | None, hook: Hooks
-) -> list[str]:
-    """Return what is wrong with the maps as they stand, nothing read."""
-    problems: list[str] = []
-    for name, control in request.controls.items():
-        value = prepared[name].map if name in prepared else control.map
-        if value is not None:
-            problems += map_problems(name, value)
-        problems += schedule_problems(name, control.schedule)
-        if isinstance(value, Learned):
-            problems += _learned_problems(name, value, request, base, hook)
-    return problems
-
-
-def _learned_problems(
-    name: str, value: Learned, request: Request, base: Base | None, hook: Hooks
-) -> list[str]:
-    if request.compat is not None:
-        return [
-            f"map of {name!r} is learned, which compat {request.compat!r} does not "
-            "know; leave one of them out"
-        ]
-    if base is None or map_problems(name, value):
-        return []
-    try:
-        known = modalities_of(map_file(base, value.learned, hook), base=base.name)
-    except WeightsError as error:
-        return [f"map of {name!r}: {error}"]
-    if name in known:
-        return []
-    return [
-        f"map of {name!r} is learned, but the network knows {', '.join(known)}; give "
-        f"it another map, or train one: worldweave train maps --base {base.name}"
-    ]
 
 
 def _sound(looked: Survey, names: Iterable[str]) -> list[str]:

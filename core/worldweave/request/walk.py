@@ -10,21 +10,40 @@ import attrs
 import numpy as np
 
 from worldweave.request.sources import (
+    COMPUTED,
+    FORMS,
     OF_THE_BASE,
-    Feather,
-    Inverse,
+    Labels,
     Learned,
     MapSource,
-    Maximum,
-    Product,
 )
-from worldweave.request.spec import Request
+from worldweave.request.spec import Control, Request
 
 
 def anchored(request: Request, folder: Path) -> Request:
     """Return *request* with its relative file names taken from *folder*."""
     placed: Request = _changed(request, lambda name: str(folder / name))
     return placed
+
+
+def placed_plain(plain: Any, place: Callable[[str], str]) -> Any:
+    """Return a request as JSON has it, with *place* applied to all its file names.
+
+    Short forms are known as well; what cannot be read stays as it is.
+    """
+    if not isinstance(plain, dict):
+        return plain
+    made = plain | _placed_files(plain, Request, place)
+    labels, controls = made.get("labels"), made.get("controls")
+    if isinstance(labels, str):
+        made["labels"] = place(labels)
+    elif isinstance(labels, dict):
+        made["labels"] = labels | _placed_files(labels, Labels, place)
+    if isinstance(controls, dict):
+        made["controls"] = {
+            name: _placed_control(control, place) for name, control in controls.items()
+        }
+    return made
 
 
 def inputs(request: Request) -> dict[str, Any]:
@@ -54,13 +73,18 @@ def maps_in(value: Any) -> Iterator[Any]:
 
 def parts(value: Any) -> tuple[Any, ...]:
     """Return the maps that *value* is computed from."""
-    if isinstance(value, Product):
-        return value.product
-    if isinstance(value, Maximum):
-        return value.max
-    if isinstance(value, Inverse):
-        return (value.invert,)
-    return (value.feather,) if isinstance(value, Feather) else ()
+    return tuple(part for _, part in named_parts(value))
+
+
+def named_parts(value: Any) -> list[tuple[str, Any]]:
+    """Return `parts`, each with its place in *value*: "product[1]", "feather"."""
+    for key in COMPUTED:
+        if isinstance(value, FORMS[key]):
+            held = getattr(value, key)
+            if isinstance(held, tuple):
+                return [(f"{key}[{at}]", part) for at, part in enumerate(held)]
+            return [(key, held)]
+    return []
 
 
 def _note(found: dict[str, Any], what: str, value: Any) -> None:
@@ -104,7 +128,6 @@ def _changed(value: Any, place: Callable[[str], str], is_file: bool = False) -> 
     if not attrs.has(type(value)):
         return value
     # A text among the maps that a map is computed from is a file name too.
-    computed = ("product", "max", "invert", "feather")
     return attrs.evolve(
         value,
         **{
@@ -112,8 +135,48 @@ def _changed(value: Any, place: Callable[[str], str], is_file: bool = False) -> 
                 getattr(value, field.name),
                 place,
                 bool(field.metadata.get("file"))
-                or (isinstance(value, MapSource) and field.name in computed),
+                or (isinstance(value, MapSource) and field.name in COMPUTED),
             )
             for field in _fields(value)
         },
     )
+
+
+def _placed_control(control: Any, place: Callable[[str], str]) -> Any:
+    is_short = not isinstance(control, dict) or any(key in control for key in FORMS)
+    if is_short and not (isinstance(control, dict) and "map" in control):
+        return _placed_map(control, place)
+    made = control | _placed_files(control, Control, place)
+    if "map" in control:
+        made["map"] = _placed_map(control["map"], place)
+    return made
+
+
+def _placed_map(value: Any, place: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return place(value)
+    if not isinstance(value, dict):
+        return value
+    made = dict(value)
+    for key in FORMS:
+        if key in value:
+            made |= _placed_files(value, FORMS[key], place)
+    if value.get("learned") == OF_THE_BASE:
+        made["learned"] = OF_THE_BASE
+    for key in COMPUTED:
+        if isinstance(value.get(key), list):
+            made[key] = [_placed_map(part, place) for part in value[key]]
+        elif key in value:
+            made[key] = _placed_map(value[key], place)
+    return made
+
+
+def _placed_files(
+    plain: dict[str, Any], kind: type, place: Callable[[str], str]
+) -> dict[str, str]:
+    """Return the fields of *plain*, an object of *kind*, that are file names."""
+    return {
+        field.name: place(plain[field.name])
+        for field in attrs.fields(kind)
+        if field.metadata.get("file") and isinstance(plain.get(field.name), str)
+    }

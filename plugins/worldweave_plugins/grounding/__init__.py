@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import worldweave
 
-__all__ = ["worldweave_foreground", "worldweave_map", "worldweave_objects"]
+if TYPE_CHECKING:
+    from worldweave_registry import Model
+
+__all__ = [
+    "worldweave_foreground",
+    "worldweave_map",
+    "worldweave_models",
+    "worldweave_objects",
+]
 
 CLASSIFIER = "vlm"
 
@@ -38,6 +46,22 @@ def worldweave_foreground(
     return told
 
 
+@worldweave.hookimpl(trylast=True)
+def worldweave_models(task: str) -> Iterable[Model] | None:
+    """Tell where the models for *task* lie, without importing what runs them."""
+    places = _home("places")
+    sources = {
+        "map": (places.DETECTOR, places.TRACKER),
+        "objects": (places.DETECTOR, places.TRACKER),
+        f"foreground:{CLASSIFIER}": (places.JUDGE,),
+    }
+    if task not in sources:
+        return None
+    settings = _home("settings").Settings.from_environment()
+    found: Iterable[Model] = places.models(settings, *sources[task])
+    return found
+
+
 def _home(module: str) -> Any:
-    """Import a part of this plugin when it is first needed: it brings torch."""
+    """Import a part of this plugin when it is first needed: most bring torch."""
     return import_module(f"{__name__}.{module}")

@@ -10,8 +10,9 @@ from typing import Final
 import attrs
 
 from worldweave import Problems, WeightsError
-from worldweave_plugins.grounding.reading import library
+from worldweave_plugins.grounding.libraries import library, missing
 from worldweave_plugins.grounding.settings import VARIABLE, Settings
+from worldweave_registry import Model
 
 _FILES: Final = (
     "config.json",
@@ -35,6 +36,11 @@ class Source:
     files: tuple[str, ...] = _FILES
     model_types: tuple[str, ...]
     """What its config.json may call it."""
+
+    @property
+    def bytes(self) -> int:
+        """About what is downloaded."""
+        return round(float(self.size.split()[0]) * 1e9)
 
     def advice(self, settings: Settings) -> str:
         """Say in one line how to get the model."""
@@ -81,32 +87,68 @@ def find(settings: Settings, *sources: Source) -> list[Path]:
     First <WORLDWEAVE_GROUNDING>/<folder>, then the Hugging Face cache. Raise
     Problems that names every model and file that is not there.
     """
-    hub = library("huggingface_hub")
+    library("huggingface_hub")
     problems: list[str] = []
     folders: list[Path] = []
     for source in sources:
-        folder = _own(settings, source)
-        if folder is None:
-            cached = hub.try_to_load_from_cache(source.repository, "config.json")
-            folder = Path(cached).parent if isinstance(cached, str) else None
-        if folder is None:
-            where = f" (looked in {settings.folder})" if settings.folder else ""
-            problems.append(
-                f"{source.purpose} needs {source.what}, which is not on this machine"
-                f"{where}, and nothing is downloaded unasked; {source.advice(settings)}"
-            )
-            continue
-        if absent := _absent(folder, source.files):
-            problems.append(
-                f"{folder} lacks {' and '.join(absent)}, which {source.what} needs; "
-                f"{source.advice(settings)}"
-            )
-        folders.append(folder)
+        folder, problem = _look(settings, source)
+        if folder is not None:
+            folders.append(folder)
+        if problem is not None:
+            problems.append(problem)
     if len(problems) == 1:
         raise WeightsError(problems[0])
     if problems:
         raise Problems(problems)
     return folders
+
+
+def models(settings: Settings, *sources: Source) -> list[Model]:
+    """Describe each model as it lies on this machine, or what is missing of it."""
+    found = []
+    for source in sources:
+        folder, problem = None, missing("transformers") or missing("huggingface_hub")
+        if problem is None:
+            folder, problem = _look(settings, source)
+        found.append(
+            Model(
+                name=source.what,
+                license=source.license,
+                bytes=source.bytes if problem else _bytes(folder) or source.bytes,
+                path=folder,
+                problem=problem,
+            )
+        )
+    return found
+
+
+def _look(settings: Settings, source: Source) -> tuple[Path | None, str | None]:
+    """Return where a model is, as far as it is there, and what is wrong with it."""
+    folder = _own(settings, source)
+    if folder is None:
+        hub = library("huggingface_hub")
+        cached = hub.try_to_load_from_cache(source.repository, "config.json")
+        folder = Path(cached).parent if isinstance(cached, str) else None
+    if folder is None:
+        where = f" (looked in {settings.folder})" if settings.folder else ""
+        return None, (
+            f"{source.purpose} needs {source.what}, which is not on this machine"
+            f"{where}, and nothing is downloaded unasked; {source.advice(settings)}"
+        )
+    if absent := _absent(folder, source.files):
+        return folder, (
+            f"{folder} lacks {' and '.join(absent)}, which {source.what} needs; "
+            f"{source.advice(settings)}"
+        )
+    return folder, None
+
+
+def _bytes(folder: Path | None) -> int:
+    """Return the size of what is read of a folder; the cache's files are links."""
+    if folder is None:
+        return 0
+    read = (".json", ".safetensors")
+    return sum(f.stat().st_size for f in folder.iterdir() if f.suffix in read)
 
 
 def _own(settings: Settings, source: Source) -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,7 @@ import torch
 from torch import nn
 
 from worldweave import WeightsError, WorldweaveError
-
-
-def library(name: str) -> Any:
-    """Import an optional library; raise WorldweaveError if it is not installed."""
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise WorldweaveError(
-            f"maps from text need {name}, which is not installed; "
-            "run: pip install 'worldweave[grounding]'"
-        ) from error
+from worldweave_plugins.grounding.libraries import library as library
 
 
 def device(name: str) -> torch.device:

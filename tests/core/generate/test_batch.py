@@ -479,6 +479,20 @@ def test_a_result_may_not_replace_what_another_line_is_made_from(run, table):
     assert states(items)["other"] == "made"
 
 
+def test_no_result_replaces_the_files_that_say_what_to_do(table, jobs):
+    kept = [table / "summary.json", table / "one.report.html"]
+    for file in kept:
+        file.write_text("{}")
+    listed = jobs({"name": "one", **QUICK})
+    watch = Watch(item=quiet, step=quiet)
+    batch = Batch(listed, table, catalog=discover(), source="j", kept=kept)
+    with pytest.raises(WorldweaveError, match=r"would replace the file .*summary.json"):
+        batch.run(watch)
+    batch = Batch(listed, table, catalog=discover(), source="j", kept=kept[1:])
+    (item,) = batch.run(watch)
+    assert "one.report.html would replace the file" in item.problems[-1]
+
+
 def test_a_result_may_not_replace_what_it_is_made_from(run, table):
     items = run({"name": "in"}, out=table)
     assert "would replace the video of this request" in the_problem(items, "in")

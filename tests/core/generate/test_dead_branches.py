@@ -198,12 +198,12 @@ def test_in_an_interval_a_branch_runs_only_at_those_steps(asked, pipeline, forwa
 def test_an_interval_no_step_lies_in_runs_nothing_and_changes_no_bit(
     asked, pipeline, forwards
 ):
-    never = Schedule(interval=(81, 90))
+    never = Schedule(interval=(79.9, 79.95))
     made = pipeline.run(with_schedules(asked(0.5), vis=never))
     assert forwards == {"base": 5, "edge": 5, "vis": 0}
     alone = pipeline.run(with_schedules(asked()))
     assert np.array_equal(made.frames, alone.frames)
-    assert not made.effective["vis"].any()
+    assert "vis" not in made.effective
 
 
 def test_a_linear_schedule_to_zero_skips_the_last_step(asked, pipeline, forwards):

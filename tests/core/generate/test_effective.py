@@ -9,12 +9,12 @@ from hypothesis import given, settings
 
 from worldweave import Control, Request
 from worldweave.checkpoints.map_file import load_map_net, save_map_net
-from worldweave.generate.chunks import cut
 from worldweave.generate.effective import per_frame
 from worldweave.io.sizes import to_unit
 from worldweave.maps import Learned, Product, Schedule
 from worldweave.model.fusion import normalize
 from worldweave.model.map_net import MapNet
+from worldweave.request.chunks import cut
 from worldweave.request.maps.tokens import TokenGrid
 from worldweave.request.plan import make_plan
 from worldweave_plugins.tinyworld.config import CONFIG

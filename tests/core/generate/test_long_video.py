@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from worldweave import Request
-from worldweave.generate.chunks import cut
 from worldweave.generate.denoise import denoise
 from worldweave.io import sizes
+from worldweave.request.chunks import cut
 from worldweave.request.plan import make_plan
 
 FAST = {"steps": 2, "guidance": 0.0}

@@ -14,6 +14,8 @@ from worldweave import Control, Problems, Request, WorldweaveError
 from worldweave.generate import manifest as manifests
 from worldweave.io import video
 from worldweave.io.files import sha256
+from worldweave.request.fingerprint import input_hashes
+from worldweave.request.sources import Labels
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +97,36 @@ def test_what_is_written_is_read_back(made, tmp_path):
     assert manifests.changes(read) == []
 
 
-def test_relative_files_are_recorded_from_the_root(made, source, tmp_path, monkeypatch):
+def test_what_was_read_is_recorded_and_not_what_is_there_when_it_is_saved(
+    pipeline, source, tmp_path, monkeypatch
+):
     monkeypatch.chdir(source.parent)
-    relative = attrs.evolve(made, request=attrs.evolve(made.request, video=source.name))
-    out = relative.save(tmp_path / "out.mp4")
-    assert record_of(out)["request"]["video"] == str(source)
+    still = np.full((2, 3), 0.5, np.float32)
+    maps = {"edge": still, "vis": 0.0}
+    made = pipeline.generate(
+        "a street", video=source.name, maps=maps, steps=1, guidance=0.0
+    )
+    wanted = made.inputs["map edge"]
+    still[:] = 0.25
+    monkeypatch.chdir(tmp_path)
+    record = record_of(made.save(tmp_path / "out.mp4"))
+    assert record["request"]["video"] == str(source)
+    assert record["inputs"]["video"] == sha256(source)
+    assert record["inputs"]["map edge"] == wanted
+    assert wanted == input_hashes(
+        Request(controls={"edge": Control(map=np.full((2, 3), 0.5, np.float32))})
+    )["map edge"]
+
+
+def test_nothing_is_written_into_a_folder_that_is_an_input(made, tmp_path):
+    labels = tmp_path / "labels"
+    (labels / "deep").mkdir(parents=True)
+    request = attrs.evolve(made.request, labels=Labels(file=labels))
+    inside = attrs.evolve(made, request=request)
+    for folder in (labels, labels / "deep"):
+        with pytest.raises(Problems, match="would change the labels of this request"):
+            inside.save(folder / "out.mp4")
+    inside.save(tmp_path / "out.mp4")
 
 
 def test_the_same_generation_gives_the_same_files(made, tmp_path):
@@ -135,9 +162,9 @@ def test_arrays_are_recorded_by_hash_and_kept_from_replay(pipeline, clip, tmp_pa
     again = pipeline.generate(video=clip.copy(), maps=maps, steps=1)
     other = pipeline.generate(video=clip, maps={**maps, "edge": still / 2}, steps=1)
     inputs = record_of(out)["inputs"]
-    assert manifests.input_hashes(again.request) == inputs
-    assert manifests.input_hashes(other.request)["video"] == inputs["video"]
-    assert manifests.input_hashes(other.request)["map edge"] != inputs["map edge"]
+    assert input_hashes(again.request) == inputs
+    assert input_hashes(other.request)["video"] == inputs["video"]
+    assert input_hashes(other.request)["map edge"] != inputs["map edge"]
     found = manifests.changes(manifests.read(manifests.manifest_path(out)))
     assert [line.split(";")[0] for line in found] == [
         "video was an array uint8 10x64x96x3 in memory",
@@ -147,7 +174,7 @@ def test_arrays_are_recorded_by_hash_and_kept_from_replay(pipeline, clip, tmp_pa
 
 def test_a_hash_tells_shape_and_kind_apart():
     def digest(array):
-        return manifests.input_hashes(Request(video=array))["video"]
+        return input_hashes(Request(video=array))["video"]
 
     flat = np.zeros((2, 6), np.uint8)
     others = [flat.reshape(3, 4), flat.view(np.int8), flat + np.uint8(1)]
@@ -160,7 +187,7 @@ def test_a_file_that_is_not_there_has_no_hash(source, tmp_path):
         video=source,
         controls={"edge": Control(map=0, weights=tmp_path / "gone.safetensors")},
     )
-    assert list(manifests.input_hashes(request)) == ["video"]
+    assert list(input_hashes(request)) == ["video"]
 
 
 class Interrupting(np.ndarray):

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 
 from worldweave.diffusion.sampler import noise_levels
 from worldweave.generate.blend import Blend
-from worldweave.generate.chunks import cut
 from worldweave.generate.effective import per_frame
 from worldweave.io import video
+from worldweave.request.chunks import cut
 from worldweave.request.labels.video import LabelVideo
 from worldweave.request.maps.draw import Scene, draw
 from worldweave.request.maps.shapes import Canvas

@@ -14,13 +14,16 @@ from worldweave.generate.blend import Blend
 from worldweave.maps import (
     Box,
     Boxes,
+    File,
     Labels,
+    Learned,
     Objects,
     Product,
     Prompt,
     Rule,
     Salient,
     Schedule,
+    maximum,
 )
 from worldweave.request.maps.draw import draw
 from worldweave.request.maps.tokens import on_tokens
@@ -99,6 +102,69 @@ def test_what_will_run_is_sorted_and_why_the_rest_will_not_is_told(clip):
     assert looked.learned == {}
 
 
+@pytest.mark.parametrize(
+    ("value", "schedule", "why"),
+    [
+        (Learned(scale=0), None, "its map is 0"),
+        (Product(product=(0, Prompt(prompt="it"))), None, "its map is 0"),
+        (maximum(0, 0 * File(file="gone.npy")), None, "its map is 0"),
+        (Salient(foreground=0, background=0).feathered(2), None, "its map is 0"),
+        (0.5, Schedule(linear=(0, 0)), "its schedule is 0 at every step"),
+        (0.5, Schedule(interval=(79.99, 79.995)), "its schedule is 0 at every step"),
+        (Prompt(prompt="it"), Schedule(linear=(0, 0)), "its schedule is 0 at every"),
+    ],
+)
+def test_what_is_surely_nothing_needs_no_model_and_does_not_run(
+    clip, value, schedule, why, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("gone.npy", np.ones((2, 2)))
+    request = asked(clip, edge=Control(map=value, schedule=schedule), vis=0.5)
+    request = attrs.evolve(request, objects=Objects(masks="a car."))
+    looked = look(request)
+    assert list(looked.prepared) == ["vis"]
+    assert looked.left_out["edge"].startswith(why)
+    assert looked.pending == ()
+    assert looked.learned == {}
+
+
+def test_an_interval_below_where_denoising_starts_is_never_reached(clip):
+    late = Control(map=0.5, schedule=Schedule(interval=(1, 80)))
+    request = attrs.evolve(asked(clip, edge=late, vis=0.5), sigma_max=0.5)
+    assert list(look(request).prepared) == ["vis"]
+    assert list(look(attrs.evolve(request, sigma_max=2.0)).prepared) == ["edge", "vis"]
+
+
+def test_regions_of_one_name_are_told_apart(clip, tmp_path):
+    ids = np.zeros((64, 96), np.uint8)
+    ids[:, 48:] = 1
+    cv2.imwrite(str(tmp_path / "ids.png"), ids)
+    classes = {"0": "everywhere", "1": "car"}
+    request = asked(
+        clip,
+        edge=Rule(rule="everywhere -> 1; * -> 0.5"),
+        vis=Rule(rule="* -> 0.5"),
+    )
+    labels = Labels(file=tmp_path / "ids.png", classes=classes)
+    found = look(attrs.evolve(request, labels=labels)).regions()
+    shares = {name: float(region.mean()) for name, region in found.items()}
+    assert shares == {"everywhere (edge)": 0.5, "*": 0.5, "* (vis)": 1.0}
+
+
+def test_what_needs_eyes_is_refused_without_a_source(clip):
+    controls = {
+        "edge": Control(map=Prompt(prompt="it"), video=clip),
+        "vis": Control(map=Salient(foreground=1, background=0), video=clip),
+    }
+    request = Request(controls=controls, objects=Objects(masks="a car."))
+    assert list(problems(request)) == [
+        f"map of {name!r} needs a source video to look at; give one"
+        for name in ("edge", "vis")
+    ]
+    blank = attrs.evolve(request, video=clip, objects=Objects(masks=" "))
+    assert problems(blank)[0].startswith("objects.masks is ' '; give 'labels', or")
+
+
 def test_maps_are_kept_on_the_rows_and_columns_of_the_tokens(clip):
     large = np.random.default_rng(0).random((10, 128, 192), np.float32)
     looked = look(asked(clip, edge=large, vis=0.5))
@@ -170,7 +236,8 @@ def test_objects_by_prompt_wait_and_by_labels_do_not(clip, tmp_path):
     by_labels = look(attrs.evolve(request, labels=labels))
     assert by_labels.pending == ()
     assert set(by_labels.regions()) == {"foreground", "background"}
-    assert np.array_equal(by_labels.regions()["foreground"], ids[None] == 1)
+    share = (ids == 1).reshape(8, 8, 12, 8).mean(axis=(1, 3))
+    np.testing.assert_allclose(by_labels.regions()["foreground"][0], share, atol=1e-6)
     by_prompt = look(attrs.evolve(request, objects=Objects(masks="a car.")))
     assert by_prompt.pending == ("edge",)
     assert by_prompt.regions() == {}
@@ -320,5 +387,5 @@ def test_six_lines_give_the_weights_of_the_released_script(text, kitchen, clip):
         asked_for = cells[name][0]
         np.testing.assert_allclose(each[0], asked_for / total, atol=1e-6)
     robot, rest = looked.regions().values()
-    assert np.array_equal(robot, wanted["edge"] == 1)
-    assert np.array_equal(rest, ~robot)
+    np.testing.assert_allclose(robot, cells["edge"], atol=1e-6)
+    np.testing.assert_allclose(rest, 1 - robot, atol=1e-6)

@@ -21,7 +21,7 @@ from worldweave.evaluate.demo.scoreboard import (
 )
 from worldweave.evaluate.demo.subjects import Subject
 from worldweave.evaluate.demo.takes import Take, save_maps
-from worldweave.generate.pipeline import Generation, Tick
+from worldweave.generate.generation import Generation, Tick
 from worldweave.io import video as video_io
 from worldweave.io.arrays import save_array
 from worldweave_registry import WeightsError

@@ -12,9 +12,9 @@ from worldweave.evaluate.demo.film import Filmed, film
 from worldweave.evaluate.demo.layout import Cost, page_of, sheet_of
 from worldweave.evaluate.demo.page import render
 from worldweave.evaluate.demo.prepare import Demo
-from worldweave.generate.chunks import cut
 from worldweave.io import video as video_io
 from worldweave.io.files import atomic_path
+from worldweave.request.chunks import cut
 from worldweave.request.spec import Request
 
 #: Called with (steps done, steps in all, what is being made).

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from worldweave.request.foreign.common import short
+from worldweave.request.walk import placed_plain
 from worldweave_registry import Problems, WorldweaveError
 
 
@@ -90,14 +91,7 @@ def placed(request: dict[str, Any], origin: Path, folder: Path) -> dict[str, Any
         inside = os.path.relpath(target, folder.absolute())
         return target if inside.startswith(os.pardir) else inside
 
-    def walk(value: Any, field: str = "") -> Any:
-        if field in ("video", "weights", "file") and isinstance(value, str):
-            return place(value)
-        if isinstance(value, dict):
-            return {key: walk(item, key) for key, item in value.items()}
-        return [walk(item) for item in value] if isinstance(value, list) else value
-
-    moved: dict[str, Any] = walk(request)
+    moved: dict[str, Any] = placed_plain(request, place)
     return moved
 
 

@@ -127,7 +127,9 @@ def _decide(
             decides[decides < 0] = number
             continue
         for name in clause.classes:
-            meant = [fnmatchcase(known, name) for known in labels.names]
+            # To fnmatch "[0]" means "0"; to us only * and ? are more than themselves.
+            pattern = name.replace("[", "[[]")
+            meant = [fnmatchcase(known, pattern) for known in labels.names]
             free = np.array(meant) & (decides < 0)
             if not any(meant):
                 problems.append(_unknown(name, labels.names))

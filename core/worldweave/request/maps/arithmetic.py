@@ -14,6 +14,8 @@ from worldweave.request.maps.shapes import Canvas, shares
 from worldweave.request.sources import MapArray
 
 _Picture = npt.NDArray[np.float64]  # (H, W)
+#: Pixels; narrower ramps are lost where places are rounded.
+_NARROWEST = 1e-3
 
 
 def product(maps: Sequence[MapArray], canvas: Canvas) -> MapArray:
@@ -41,8 +43,9 @@ def feather(values: MapArray, pixels: float, canvas: Canvas) -> MapArray:
     A straight edge becomes a linear ramp that wide, centred on it. The borders of the
     picture go on outside, so what is constant stays, and nothing exceeds the values
     there were. A map of fewer rows or columns than the canvas comes in its size.
+    Below a thousandth of a pixel nothing changes.
     """
-    if pixels == 0:
+    if pixels < _NARROWEST:
         return values
     size = (
         _feathered_length(values.shape[1], canvas.size[0]),

@@ -36,7 +36,7 @@ def schedule_problems(name: str, schedule: Schedule | None) -> list[str]:
             if not 0 <= value <= 1
         ]
     low, high = schedule.interval or (0.0, 0.0)
-    if not 0 <= low <= high:
+    if not 0 <= low <= high <= 80:
         return [
             f"{what}: interval is {low:g} to {high:g}; give two noise levels, the "
             "lower one first, from 0.002 to 80"

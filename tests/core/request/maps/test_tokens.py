@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
-from worldweave.generate.chunks import cut
+from worldweave.request.chunks import cut
 from worldweave.request.maps.tokens import (
     TokenGrid,
     grid_of,

@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from worldweave.generate.chunks import Chunk, cut
+from worldweave.request.chunks import Chunk, cut
 
 lengths = st.integers(1, 200).flatmap(
     lambda length: st.tuples(

@@ -1,0 +1,84 @@
+"""Look at the maps of a request before any picture is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from worldweave.checkpoints.map_file import modalities_of
+from worldweave.loading import map_file
+from worldweave.request.check import Prepared
+from worldweave.request.maps.check import map_problems
+from worldweave.request.maps.schedule import schedule_problems
+from worldweave.request.maps.sight import BY_RULE, FROM_LABELS
+from worldweave.request.sources import Learned, Objects, Prompt, Salient
+from worldweave.request.spec import Request
+from worldweave.request.walk import maps_in
+from worldweave_registry import Base, Hooks, WeightsError
+
+
+def problems_of_maps(
+    request: Request, prepared: Mapping[str, Prepared], base: Base | None, hook: Hooks
+) -> list[str]:
+    """Return what is wrong with the maps as they stand; no picture is read."""
+    problems: list[str] = []
+    for name, control in request.controls.items():
+        value = prepared[name].map if name in prepared else control.map
+        if value is not None:
+            problems += map_problems(name, value)
+        problems += schedule_problems(name, control.schedule)
+        if isinstance(value, Learned):
+            problems += _learned_problems(name, value, request, base, hook)
+    return problems + _blind(request, prepared)
+
+
+def _blind(request: Request, prepared: Mapping[str, Prepared]) -> list[str]:
+    """Return which maps need to see something that the request does not give."""
+    problems = []
+    objects = request.objects or Objects()
+    if not objects.masks.strip():
+        problems.append(
+            f"objects.masks is {objects.masks!r}; give {FROM_LABELS!r}, or what to "
+            'look for: "a car. a person."'
+        )
+    for name, each in prepared.items():
+        sources = list(maps_in(each.map))
+        is_salient = any(isinstance(source, Salient) for source in sources)
+        is_prompt = any(isinstance(source, Prompt) for source in sources)
+        from_labels = is_salient and objects.masks == FROM_LABELS
+        if from_labels and request.labels is None:
+            problems.append(
+                f"map of {name!r} needs to know the objects; give labels, or what to "
+                'look for: objects: {"masks": "a car. a person."}'
+            )
+        looks = is_prompt or (is_salient and _looks(objects))
+        if looks and request.video is None:
+            problems.append(
+                f"map of {name!r} needs a source video to look at; give one"
+            )
+    return problems
+
+
+def _looks(objects: Objects) -> bool:
+    return objects.masks != FROM_LABELS or objects.classifier != BY_RULE
+
+
+def _learned_problems(
+    name: str, value: Learned, request: Request, base: Base | None, hook: Hooks
+) -> list[str]:
+    if request.compat is not None:
+        return [
+            f"map of {name!r} is learned, which compat {request.compat!r} does not "
+            "know; leave one of them out"
+        ]
+    if base is None or value.scale == 0 or map_problems(name, value):
+        return []
+    try:
+        known = modalities_of(map_file(base, value.learned, hook), base=base.name)
+    except WeightsError as error:
+        return [f"map of {name!r}: {error}"]
+    if name in known:
+        return []
+    return [
+        f"map of {name!r} is learned, but the network knows {', '.join(known)}; give "
+        f"it another map, or train one: worldweave train maps --base {base.name}"
+    ]
