@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Rows = Sequence[Mapping[str, str]]
-LINES = {"right": "-", "plain": "-", "none": "--", "wrong": ":"}
+LINES = {
+    **dict.fromkeys(("right", "plain", "learned"), "-"),
+    **dict.fromkeys(("none", "uniform"), "--"),
+    "wrong": ":",
+}
 SIZE = (11.0, 7.0)
 
 
@@ -61,7 +65,7 @@ def _x0_errors(panel: Axes, rows: Rows) -> None:
 
 def _gains(panel: Axes, rows: Rows) -> None:
     panel.set_title("control gain, sigma >= 0.8")
-    for name in ("control_gain", "wrong_hint_gain"):
+    for name in ("control_gain", "wrong_hint_gain", "map_gain"):
         if name in _columns(rows):
             label = name.replace("_", " ")
             panel.plot(*_series(rows, name), ".-", label=label, linewidth=1)

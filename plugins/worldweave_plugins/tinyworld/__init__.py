@@ -8,6 +8,7 @@ SHA256 = {
     "autoencoder": "2af6bc61eb647a5c5bbc7ce83d3b2cd7c03e77d9de23b90fcc834d772fed1c9b",
     "text_encoder": "a5888c9b290cb1f09f94cfe428224a300ae77eb0f94182d98a3660975b32ceb8",
     "annotator": "c9b1094a7f654b5056fa5a4651346adf91f4f18267a4cccef4d682f80dbfcbcc",
+    "maps": "94ddcb4b625db18a5c277e88b66b3df07c55975250bca63dd41301500c061438",
 }
 WEIGHTS = [
     worldweave.Weights(

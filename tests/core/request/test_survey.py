@@ -389,3 +389,11 @@ def test_six_lines_give_the_weights_of_the_released_script(text, kitchen, clip):
     robot, rest = looked.regions().values()
     np.testing.assert_allclose(robot, cells["edge"], atol=1e-6)
     np.testing.assert_allclose(rest, 1 - robot, atol=1e-6)
+
+
+def test_the_tiny_base_brings_learned_maps_for_all_its_modalities(clip):
+    names = ("depth", "edge", "hdmap", "lidar", "seg", "vis")
+    controls = {name: Control(map=Learned(), video=clip) for name in names}
+    looked = look(Request(video=clip, controls=controls))
+    assert tuple(looked.learned) == names
+    assert looked.maps == {}
