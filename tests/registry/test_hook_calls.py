@@ -1,5 +1,6 @@
 """Hooks are called one plugin at a time, and one failure stays alone."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,9 +147,8 @@ def test_models_that_cannot_be_are_their_plugin_s_fault(
     install: Install, found: Found, body: str, told: str
 ) -> None:
     install("acme-a", MODELS.format(body))
-    with pytest.raises(PluginError, match="acme-a|name") as caught:
+    with pytest.raises(PluginError, match=re.escape(told)):
         found("acme-a").hook.worldweave_models(task="map")
-    assert told in str(caught.value)
 
 
 def test_tracing_tells_of_each_call_on_standard_error(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +53,7 @@ def make_request(
 
 def _set_maps(controls: dict[str, Any], arguments: Iterable[str]) -> list[str]:
     """Read NAME[=MAP] into *controls*; return what is wrong."""
-    problems = []
+    problems: list[str] = []
     seen = set()
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -69,9 +68,9 @@ def _set_maps(controls: dict[str, Any], arguments: Iterable[str]) -> list[str]:
         controls.setdefault(name, {})
         if value:
             try:
-                controls[name]["map"] = _map_of(value)
-            except ValueError as error:
-                problems.append(f"--control {name}: {error}")
+                controls[name]["map"] = _map_of(value, f"--control {name}")
+            except Problems as error:
+                problems += error.problems
     return problems
 
 
@@ -79,7 +78,7 @@ def _set_files(
     controls: dict[str, Any], flag: str, field: str, arguments: Iterable[str]
 ) -> list[str]:
     """Read NAME=FILE into *controls*; return what is wrong."""
-    problems = []
+    problems: list[str] = []
     for argument in arguments:
         name, _, value = argument.partition("=")
         if name and value:
@@ -93,13 +92,18 @@ def _set_files(
 
 def _set_options(controls: dict[str, Any], arguments: Iterable[str]) -> list[str]:
     """Read NAME.OPTION=VALUE into *controls*; return what is wrong."""
-    problems = []
+    problems: list[str] = []
     for argument in arguments:
         path, equals, value = argument.partition("=")
         name, _, field = path.partition(".")
         if equals and name and field:
             control = controls.setdefault(name, {})
-            control["options"] = {**control.get("options", {}), field: _literal(value)}
+            try:
+                literal = _literal(value, f"--option {path}")
+            except Problems as error:
+                problems += error.problems
+                continue
+            control["options"] = {**control.get("options", {}), field: literal}
         else:
             problems.append(
                 f"--option {argument!r} is not NAME.OPTION=VALUE, such as "
@@ -108,25 +112,30 @@ def _set_options(controls: dict[str, Any], arguments: Iterable[str]) -> list[str
     return problems
 
 
-def _map_of(value: str) -> Any:
+def _map_of(value: str, flag: str) -> Any:
     """Read a number, a form of a map as JSON, or a file name."""
     if value.lstrip().startswith("{"):
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{value!r} is not JSON: {error.msg} at column {error.colno}; such as "
-                '{"rule": "car -> 1; else -> 0"}'
-            ) from error
+        return _json(value, flag)
     try:
         return float(value)
     except ValueError:
         return value
 
 
-def _literal(value: str) -> Any:
-    """Read numbers, true, false and null as JSON does; anything else is text."""
+def _literal(value: str, flag: str) -> Any:
+    """Read numbers, true, false and null as JSON does; anything else is text.
+
+    What begins as a list or an object must be one.
+    """
+    if value.lstrip().startswith(("{", "[")):
+        return _json(value, flag)
     try:
-        return json.loads(value)
-    except ValueError:
+        return _json(value, flag)
+    except Problems:
         return value
+
+
+def _json(value: str, flag: str) -> Any:
+    from worldweave.request.plain import plain_of_line, shown
+
+    return plain_of_line(value, where=f"{flag}: {shown(value)}")

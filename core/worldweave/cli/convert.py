@@ -48,7 +48,8 @@ def convert(
     from worldweave.io.files import readable_size
 
     chosen = {None: None, "bf16": torch.bfloat16, "fp32": torch.float32}
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    named = TextColumn("{task.description}", markup=False)
+    columns = (named, BarColumn(), DownloadColumn())
     with Progress(
         *columns,
         console=Console(stderr=True),

@@ -42,7 +42,7 @@ def plan(
         float | None,
         typer.Option(
             min=0.001,
-            help="GB of memory to fit into, on the device [what is free here].",
+            help="GB to fit into on the device that computes [what is free here].",
         ),
     ] = None,
     as_json: Annotated[
@@ -75,7 +75,7 @@ def plan(
         print(json.dumps(found.to_plain(), indent=2))
     else:
         _show(found)
-    if not found.fits:
+    if not found.forecast.fits:
         raise typer.Exit(WILL_NOT_FIT)
     if found.missing:
         raise typer.Exit(MISSING)

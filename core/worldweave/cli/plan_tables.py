@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import shutil
 import sys
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 
 from worldweave.generate.outlook import Outlook, in_one_row
-from worldweave.generate.shares import Share, alive_steps
+from worldweave.generate.shares import Share
 from worldweave.io.files import readable_size
 from worldweave.request.maps.schedule import told
 
@@ -23,11 +24,16 @@ def show(found: Outlook) -> None:
     """Print what will happen, what runs, what is read, what it takes."""
     if sys.stdout.isatty():
         width = max(shutil.get_terminal_size().columns, 80)
-        _print(Console(width=width, highlight=False), found)
+        _print(_console(width, sys.stdout), found)
         return
     page = io.StringIO()
-    _print(Console(file=page, width=WIDE, highlight=False), found)
+    _print(_console(WIDE, page), found)
     print("\n".join(line.rstrip() for line in page.getvalue().splitlines()))
+
+
+def _console(width: int, file: TextIO) -> Console:
+    """Return a console that shows names as they are: "[b]" and ":car:" mean nothing."""
+    return Console(width=width, file=file, highlight=False, markup=False, emoji=False)
 
 
 def _print(console: Console, found: Outlook) -> None:
@@ -36,8 +42,7 @@ def _print(console: Console, found: Outlook) -> None:
         _shares(console, found)
     for verdict in found.verdicts:
         called = "foreground" if verdict.is_foreground else "background"
-        told_of = f"  {verdict.name} is {called}: {verdict.reason}"
-        console.print(told_of, markup=False)
+        console.print(f"  {verdict.name} is {called}: {verdict.reason}")
     _branches(console, found)
     _files(console, found)
     _cost(console, found)
@@ -102,7 +107,7 @@ def _branches(console: Console, found: Outlook) -> None:
     console.print()
     table = _table("modality", "branch", "", numbers=0)
     for name, each in looked.prepared.items():
-        count = alive_steps(looked, name)
+        count = found.runs[name].evaluations
         total = found.forecast.evaluations * found.forecast.chunks
         how = f"runs at {count} of {total} evaluations"
         if each.control.schedule is not None:
@@ -121,11 +126,11 @@ def _files(console: Console, found: Outlook) -> None:
     table = _table("weights", "size", "there", "licence", "where")
     for file in found.forecast.files:
         size = "?" if file.bytes is None else readable_size(file.bytes)
-        there = "yes" if file.is_present else "NO"
+        there = {True: "yes", False: "NO", None: "?"}[file.is_present]
         table.add_row(file.what, size, there, file.license, file.uri)
     console.print(table)
     for line in found.missing:
-        console.print(f"  {line}", markup=False)
+        console.print(f"  {line}")
 
 
 def _cost(console: Console, found: Outlook) -> None:
@@ -138,16 +143,23 @@ def _cost(console: Console, found: Outlook) -> None:
         table.add_row(part, flops, size)
     console.print(table)
     console.print(f"\noperations: {_flops(cost.total_flops)}")
-    room = "unknown" if found.memory is None else readable_size(found.memory)
-    verdict = "it fits" if found.fits else "IT WILL NOT FIT"
-    peak = readable_size(found.peak)
-    console.print(f"peak memory on {found.device}: {peak} of {room}: {verdict}")
     if cost.device_bytes is not None:
-        console.print(f"peak memory of the host: {readable_size(cost.host_bytes)}")
+        told_of = _room(cost.device_bytes, cost.available_device, cost.fits_device)
+        console.print(f"peak memory on {found.device}: {told_of}")
+    where = "on cpu" if cost.device_bytes is None else "of the host"
+    told_of = _room(cost.host_bytes, cost.available_host, cost.fits_host)
+    console.print(f"peak memory {where}: {told_of}")
     if cost.seconds is not None:
         console.print(f"time: {cost.seconds:.1f} s")
     for note in cost.notes:
-        console.print(f"  {note}", markup=False)
+        console.print(f"  {note}")
+
+
+def _room(need: int, there: int | None, fits: bool) -> str:
+    if there is None:
+        return f"{readable_size(need)}; what is free is not known"
+    verdict = "it fits" if fits else "IT WILL NOT FIT"
+    return f"{readable_size(need)} of {readable_size(there)}: {verdict}"
 
 
 def _flops(count: int) -> str:

@@ -188,26 +188,28 @@ def total_cost(
     steps: int,
     guided: bool,
     evaluations: Mapping[str, int] | None = None,
+    encoded: Mapping[str, int] | None = None,
     from_source: bool = False,
 ) -> Cost:
     """Add up a generation of *chunks*.
 
     known: what encoding the given frames of a later chunk costs, None without any.
-    guided: each evaluation runs twice. evaluations: of the steps + 1 evaluations of a
-    chunk, those a branch takes part in, where a schedule leaves some out. from_source:
-    each chunk starts from the encoded source.
+    guided: each evaluation runs twice. Of all chunks together, evaluations: those a
+    branch takes part in, of steps + 1 a chunk; encoded: the chunks whose control is
+    encoded; all where a branch is not named. from_source: each chunk starts from the
+    encoded source.
     """
-    asked = evaluations or {}
-    passes = chunks * (2 if guided else 1)
+    every, twice = chunks * (steps + 1), 2 if guided else 1
+    asked, hints = evaluations or {}, encoded or {}
     branches = {
-        name: count * passes * min(asked.get(name, steps + 1), steps + 1)
+        name: count * twice * asked.get(name, every)
         for name, count in one.branch_flops.items()
     }
-    base = one.base_flops * passes * (steps + 1)
+    base = one.base_flops * twice * every
     if parts is None:
         return Cost(base=base, branches=branches)
     hint = parts.encode_flops if parts.hint_flops is None else parts.hint_flops
-    encode = chunks * len(one.branch_flops) * hint
+    encode = hint * sum(hints.get(name, chunks) for name in one.branch_flops)
     encode += chunks * parts.encode_flops if from_source else 0
     encode += (chunks - 1) * known.encode_flops if known is not None else 0
     return Cost(

@@ -26,8 +26,8 @@ class FileEntry:
     """One file, or folder, of weights.
 
     path: where it lies or should. bytes: its size, or what its plugin says of it.
-    problem: why it cannot be read, None where it is there. Its checksum is not
-    looked at: that would read all of it.
+    is_present: None where its plugin does not tell. problem: why it cannot be read.
+    Its checksum is not looked at: that would read all of it.
     """
 
     what: str
@@ -35,7 +35,7 @@ class FileEntry:
     path: Path | None
     bytes: int | None
     license: str
-    is_present: bool
+    is_present: bool | None
     problem: str | None = None
 
 

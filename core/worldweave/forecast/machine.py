@@ -8,15 +8,15 @@ from pathlib import Path
 
 import torch
 
-#: What a generation imports, the command's own parts included. torch's compiler
-#: comes with building a model on the meta device.
-MODULES = (
+#: What a generation imports before it reads videos, the command's own parts included.
+FIRST = (
     "worldweave.cli.progress",
     "worldweave.generate.load",
     "worldweave.generate.manifest",
     "worldweave.io.video",
-    "torch._dynamo",
 )
+#: torch's compiler comes with building a model on the meta device.
+LATER = ("torch._dynamo",)
 #: Control groups put this for "no limit", in pages or as a word.
 _NO_LIMIT = 1 << 60
 
@@ -48,9 +48,26 @@ def process_bytes() -> int | None:
 
     Call it before videos are read. None where the system does not tell.
     """
-    for name in MODULES:
+    return _once_imported(*FIRST, *LATER)
+
+
+def first_bytes() -> int | None:
+    """Return the memory this process holds when a generation begins to read.
+
+    Call it before `process_bytes`, which imports more.
+    """
+    return _once_imported(*FIRST)
+
+
+def _once_imported(*modules: str) -> int | None:
+    for name in modules:
         importlib.import_module(name)
     return _field(Path("/proc/self/status"), "VmRSS")
+
+
+def peak_bytes() -> int | None:
+    """Return the most memory this process has held so far; None if no one tells."""
+    return _field(Path("/proc/self/status"), "VmHWM")
 
 
 def available_memory(root: Path = Path("/")) -> int | None:

@@ -31,6 +31,8 @@ class Memory:
     """Bytes by part: what is held throughout, and what only one stage takes.
 
     process: the interpreter and its libraries. stages: of which the largest counts.
+    reading: the most that was held in all while videos, labels and maps were read, at
+    their own size, with no weights yet in memory; 0: not known.
     """
 
     process: int
@@ -42,6 +44,7 @@ class Memory:
     on_host: bool
     device_context: int = 0
     host_weights: int = 0
+    reading: int = 0
 
     @property
     def computing(self) -> int:
@@ -52,7 +55,8 @@ class Memory:
     def host(self) -> int:
         """Return the most the process holds in the machine's own memory."""
         fixed = self.process + self.kernels + self.videos
-        return fixed + (self.computing if self.on_host else self.host_weights)
+        later = fixed + (self.computing if self.on_host else self.host_weights)
+        return max(later, self.reading)
 
     @property
     def device(self) -> int | None:
@@ -68,6 +72,8 @@ class Memory:
             "latents, hints and text": self.latents,
             **self.stages,
         }
+        if self.reading > self.process:
+            parts["reading and drawing"] = self.reading - self.process
         if not self.on_host:
             parts["loading on the host"] = self.host_weights
             parts["device context"] = self.device_context
@@ -80,7 +86,7 @@ class Held:
 
     frames: of the finished video, (H, W) its size; chunk: frames of one chunk.
     sources: videos in memory besides controls (the source: 1 or 0). maps: bytes of
-    all maps at their own size.
+    all maps as they are kept.
     """
 
     frames: int
@@ -109,8 +115,12 @@ def memory(
     text_tokens: int,
     guided: bool,
     process: int | None,
+    reading: int | None = None,
 ) -> Memory:
-    """Add up what a generation holds; *process* None: what it was elsewhere."""
+    """Add up what a generation holds; *process* None: what it was elsewhere.
+
+    reading: the most that was held in all until the maps were drawn.
+    """
     on_host = device.type == "cpu"
     wide = dtype.itemsize
     branches = len(one.branch_parameters)
@@ -145,4 +155,5 @@ def memory(
         on_host=on_host,
         device_context=0 if on_host else CUDA_DEVICE,
         host_weights=host_weights,
+        reading=reading or 0,
     )

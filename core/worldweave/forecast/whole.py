@@ -36,10 +36,11 @@ class Forecast:
 
     flops: floating-point operations by part, one multiplication and one addition
     being two. bytes: memory by part. host_bytes, device_bytes: the peaks; the latter
-    None on a CPU. seconds: of computing, None where no rate was measured. padded:
-    frames made beyond the video's end and cut off. available_*: what is free, None
-    where the system does not tell; then it is taken to fit. notes: what the numbers
-    leave out, one line each.
+    None on a CPU. evaluations: those of one chunk. seconds: of computing, None where
+    no rate was measured. padded: frames made beyond the video's end and cut off.
+    available_*: what is free, None where the system does not tell or the device is
+    not in this machine; then it is taken to fit. notes: what the numbers leave out,
+    one line each.
     """
 
     flops: Mapping[str, int]
@@ -59,13 +60,19 @@ class Forecast:
     @property
     def fits(self) -> bool:
         """Whether the memory is there, on the host and on the device."""
-        pairs = (
-            (self.host_bytes, self.available_host),
-            (self.device_bytes, self.available_device),
-        )
-        return all(
-            need is None or there is None or need <= there for need, there in pairs
-        )
+        return self.fits_host and self.fits_device
+
+    @property
+    def fits_host(self) -> bool:
+        """Whether the machine's own memory is enough, as far as that is known."""
+        there = self.available_host
+        return there is None or self.host_bytes <= there
+
+    @property
+    def fits_device(self) -> bool:
+        """Whether a GPU's memory is enough; True where none computes."""
+        need, there = self.device_bytes, self.available_device
+        return need is None or there is None or need <= there
 
 
 def forecast(
@@ -80,9 +87,11 @@ def forecast(
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
     evaluations: Mapping[str, int] | None = None,
+    encoded: Mapping[str, int] | None = None,
     has_source: bool = True,
     from_source: bool = False,
     map_bytes: int = 0,
+    reading: int | None = None,
     weights: Mapping[str, str | Path] | None = None,
     learned: Iterable[str] = (),
     compat: str | None = None,
@@ -93,12 +102,14 @@ def forecast(
     """Foretell a video of *frames* at *size* (H, W), a size of *base*.
 
     modalities: those that will run. steps, guidance: the base's where None.
-    evaluations: of a chunk's steps + 1 evaluations, those a branch takes part in; all
-    where it is not named. has_source: a source video is read. from_source: denoising
-    starts from it. map_bytes: of all maps in memory. weights: a user's own branch
-    files. learned: the files of learned maps, "base" for those of the base. process:
-    what `process_bytes` returned before any video was read; None asks it now. rates: a
-    file of measured rates other than the user's.
+    Of all chunks together, evaluations: those a branch takes part in, of steps + 1 a
+    chunk; encoded: the chunks whose control is encoded; all where it is not named.
+    has_source: a source video is read. from_source: denoising starts from it.
+    map_bytes: of all maps in memory. reading: the most a process held that has read
+    the videos and drawn the maps. weights: a user's own branch files. learned: the
+    files of learned maps, "base" for those of the base. process: what `process_bytes`
+    returned before any video was read; None asks it now. rates: a file of measured
+    rates other than the user's.
 
     Nothing is loaded: modules run without values on torch's meta device. Raise
     WorldweaveError where a plugin's part cannot be run so, or the rates are damaged.
@@ -122,6 +133,7 @@ def forecast(
         steps=steps,
         guided=guided,
         evaluations=evaluations,
+        encoded=encoded,
         from_source=from_source,
     )
     needed = memory(
@@ -141,6 +153,7 @@ def forecast(
         text_tokens=text_tokens,
         guided=guided,
         process=process,
+        reading=reading,
     )
     rate = find_rate(base.name, device, dtype, rates)
     seconds = predicted_seconds(cost, rate)
@@ -150,12 +163,10 @@ def forecast(
         bytes=needed.by_part(),
         host_bytes=needed.host,
         device_bytes=needed.device,
-        available_host=available_memory(),
+        available_host=available_memory() if _is_here(device) else None,
         available_device=available_on(device),
         seconds=seconds,
-        files=list_files(
-            base, modalities, weights=weights, learned=learned, hook=hook
-        ),
+        files=list_files(base, modalities, weights=weights, learned=learned, hook=hook),
         chunks=len(chunks),
         padded=chunks[-1].start + base.chunk_frames - frames,
         evaluations=steps + 1,
@@ -233,6 +244,11 @@ def _parts(base: Base, frames: int, size: tuple[int, int]) -> Parts | None:
             "report it to the plugin's author"
         )
     return parts
+
+
+def _is_here(device: torch.device) -> bool:
+    """Tell whether this is the machine that would compute; plans are for others too."""
+    return device.type != "cuda" or torch.cuda.is_available()
 
 
 def _notes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Mapping
@@ -10,7 +11,15 @@ from typing import Any
 
 import attrs
 
-from worldweave.request.plain import plain_of_json, read_plain
+from worldweave.request.plain import (
+    as_object,
+    plain_of_json,
+    plain_of_line,
+    read_bytes,
+    read_plain,
+    shown,
+    text_of,
+)
 from worldweave.request.sources import FORMS
 from worldweave.request.spec import Request
 from worldweave.request.structure import from_plain
@@ -44,7 +53,8 @@ def read_jobs(file: Path, common: Path | None = None) -> list[Job]:
         shared = placed(shared, _folder(common))
     jobs: list[Job] = []
     taken: dict[str, tuple[int, str]] = {}
-    for number, raw in _lines(file):
+    data = read_bytes(file).removeprefix(codecs.BOM_UTF8)
+    for number, raw in _lines(data):
         job = _read_job(file, number, raw, shared)
         if problem := _claim(job, taken):
             job = attrs.evolve(
@@ -54,7 +64,7 @@ def read_jobs(file: Path, common: Path | None = None) -> list[Job]:
     if not jobs:
         raise Problems([f"{file} has no lines; give one JSON object a line"])
     if len(jobs) > 1 and not all(job.request for job in jobs):
-        _refuse_one_object(file)
+        _refuse_one_object(data, file)
     return jobs
 
 
@@ -72,7 +82,8 @@ def placed(plain: Any, folder: Path) -> Any:
 
     Short forms are written out, so that two requests can be merged.
     """
-    made = placed_plain(plain, lambda name: str(folder / name))
+    # A name that is empty stays so, to be told; the folder is none for a file.
+    made = placed_plain(plain, lambda name: str(folder / name) if name else name)
     if not isinstance(made, dict):
         return made
     if isinstance(made.get("labels"), str):
@@ -88,7 +99,7 @@ def placed(plain: Any, folder: Path) -> Any:
 def name_problem(name: Any) -> str | None:
     """Say why *name* cannot be that of the files of a job, None where it can."""
     if not isinstance(name, str):
-        return f"name is {name!r}; give text"
+        return f"name is {shown(name)}; give text"
     if len(name.encode("utf-8", "replace")) > _LONGEST:
         return f"name {name[:20]!r}... is too long; give up to {_LONGEST} letters"
     if re.fullmatch(r"\w([\w .,+=@-]*[\w+=@-])?", name):
@@ -104,15 +115,8 @@ def _folder(file: Path) -> Path:
     return Path(os.path.abspath(file)).parent
 
 
-def _lines(file: Path) -> list[tuple[int, bytes]]:
-    """Return the lines of *file* that are not blank, each with its number."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise Problems(
-            [f"cannot read {file}: {error.strerror}; check the path"]
-        ) from error
-    data = data.removeprefix(b"\xef\xbb\xbf")  # a mark that some editors leave
+def _lines(data: bytes) -> list[tuple[int, bytes]]:
+    """Return the lines of *data* that are not blank, each with its number."""
     return [(n, raw) for n, raw in enumerate(data.split(b"\n"), 1) if raw.strip()]
 
 
@@ -134,27 +138,10 @@ def _read_job(file: Path, number: int, raw: bytes, shared: Any) -> Job:
 
 
 def _plain_of_line(raw: bytes, where: str) -> dict[str, Any]:
-    try:
-        text = raw.decode("utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise Problems(
-            [f"{where} is not UTF-8 text at byte {error.start + 1}; save it as UTF-8"]
-        ) from error
+    text = text_of(raw, where=where, wanted="a request in JSON").strip()
     if text.startswith(("#", "//")):
         raise Problems([f"{where} is a comment; there are none in JSON, remove it"])
-    # What the reader of JSON says of line 1 is about this line.
-    try:
-        plain = plain_of_json(text, where=where)
-    except Problems as error:
-        raise Problems(
-            [
-                told.replace(" at line 1, column", " at column")
-                for told in error.problems
-            ]
-        ) from error
-    if not isinstance(plain, dict):
-        raise Problems([f"{where} must be a JSON object, not {type(plain).__name__}"])
-    return plain
+    return as_object(plain_of_line(text, where=where), where)
 
 
 def _claim(job: Job, taken: dict[str, tuple[int, str]]) -> str | None:
@@ -173,10 +160,10 @@ def _claim(job: Job, taken: dict[str, tuple[int, str]]) -> str | None:
     return None
 
 
-def _refuse_one_object(file: Path) -> None:
+def _refuse_one_object(data: bytes, file: Path) -> None:
     """Raise Problems where *file* is JSON as a whole, and so not line by line."""
     try:
-        plain_of_json(file.read_text("utf-8-sig"), where=str(file))
+        plain_of_json(data.decode("utf-8"), where=str(file))
     except (Problems, UnicodeDecodeError):
         return
     raise Problems(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
 import torch
 
-from worldweave.forecast import Forecast, forecast, process_bytes
-from worldweave.generate.shares import WHOLE, Share, alive_steps, chunks_of, shares
+from worldweave.forecast import Forecast, forecast
+from worldweave.forecast.machine import first_bytes, peak_bytes, process_bytes
+from worldweave.forecast.models import Task, list_models
+from worldweave.generate.shares import Runs, Share, chunks_of, runs, shares
 from worldweave.loading import usable_device
 from worldweave.request.check import Prepared
 from worldweave.request.maps.schedule import told
+from worldweave.request.maps.sight import BY_RULE, FROM_LABELS
+from worldweave.request.sources import Prompt, Salient
 from worldweave.request.spec import Request
 from worldweave.request.structure import to_plain
 from worldweave.request.survey import Survey, survey
+from worldweave.request.walk import maps_in
 from worldweave_registry import Base, Catalog, WorldweaveError
 
 
@@ -24,15 +28,15 @@ from worldweave_registry import Base, Catalog, WorldweaveError
 class Outlook:
     """A request looked at, its shares and its cost.
 
-    shares: mean effective values by region and chunk. memory: bytes to fit into on
-    the device that computes; None: not known, and then it fits.
+    shares: mean effective values by region and chunk. runs: how often each branch
+    will, by modality.
     """
 
     looked: Survey
     shares: tuple[Share, ...]
+    runs: dict[str, Runs]
     forecast: Forecast
     device: torch.device
-    memory: int | None
 
     @property
     def peak(self) -> int:
@@ -41,9 +45,11 @@ class Outlook:
         return self.forecast.host_bytes if on_device is None else on_device
 
     @property
-    def fits(self) -> bool:
-        """Whether there is enough memory, as far as that is known."""
-        return self.memory is None or self.peak <= self.memory
+    def memory(self) -> int | None:
+        """The bytes to fit into on the device that computes; None: not known."""
+        cost = self.forecast
+        is_on_host = cost.device_bytes is None
+        return cost.available_host if is_on_host else cost.available_device
 
     @property
     def missing(self) -> list[str]:
@@ -69,7 +75,8 @@ class Outlook:
             },
             "runs": {
                 name: {
-                    "evaluations": alive_steps(looked, name),
+                    "evaluations": self.runs[name].evaluations,
+                    "chunks_encoded": self.runs[name].chunks,
                     "schedule": told(each.control.schedule),
                     "map": self._how(name),
                 }
@@ -87,7 +94,8 @@ class Outlook:
             "peak_host_bytes": cost.host_bytes,
             "peak_device_bytes": cost.device_bytes,
             "memory": self.memory,
-            "fits": self.fits,
+            "memory_of_host": cost.available_host,
+            "fits": cost.fits,
             "seconds": cost.seconds,
             "notes": list(cost.notes),
         }
@@ -110,19 +118,20 @@ def look_ahead(
     *,
     device: str | None = None,
     memory: int | None = None,
-    process: Callable[[], int | None] = process_bytes,
 ) -> Outlook:
     """Read what *request* names and foretell the rest; no weights are read.
 
-    device: what will compute, which need not be here. memory: bytes to fit into,
-    None: what is free here. process: asked once, before any video is read, how much
-    memory this process has. Raise Problems naming everything that is wrong.
+    device: what will compute, which need not be here. memory: bytes to fit into on
+    it, None: what is free here. What reading and drawing take is not foretold but
+    measured: it is done here just as it will be. Raise Problems naming everything
+    that is wrong.
     """
     place = _place(device)
-    before = process()
+    first, process, earlier = first_bytes(), process_bytes(), peak_bytes()
     looked = survey(request, catalog, _whatever)
     known = shares(looked)
-    per_chunk = max(1, len(chunks_of(looked)))
+    reading = _reading(first, process, earlier, peak_bytes())
+    often = runs(looked)
     cost = forecast(
         looked.base,
         {name: each.modality for name, each in looked.prepared.items()},
@@ -132,13 +141,12 @@ def look_ahead(
         guidance=request.guidance,
         overlap=request.overlap,
         device=place,
-        evaluations={
-            name: math.ceil(alive_steps(looked, name) / per_chunk)
-            for name in looked.prepared
-        },
+        evaluations={name: each.evaluations for name, each in often.items()},
+        encoded={name: each.chunks for name, each in often.items()},
         has_source=looked.footage.source is not None,
         from_source=request.sigma_max < 80,
         map_bytes=sum(values.nbytes for values in looked.maps.values()),
+        reading=reading,
         weights={
             name: each.control.weights
             for name, each in looked.prepared.items()
@@ -146,19 +154,75 @@ def look_ahead(
         },
         learned={source.learned for source in looked.learned.values()},
         compat=request.compat,
-        process=before,
+        process=process,
         hook=catalog.hook,
     )
-    if memory is None:
-        on_gpu = place.type != "cpu"
-        memory = cost.available_device if on_gpu else cost.available_host
+    if memory is not None:
+        cost = (
+            attrs.evolve(cost, available_host=memory)
+            if place.type == "cpu"
+            else attrs.evolve(cost, available_device=memory)
+        )
+    models = list_models(_tasks(looked), catalog)
+    notes = [
+        f"what a model takes to see the map of {name!r} is left out"
+        for name in looked.pending
+    ]
     return Outlook(
         looked=looked,
         shares=tuple(known),
-        forecast=cost,
+        runs=often,
+        forecast=attrs.evolve(
+            cost, files=cost.files + models, notes=(*cost.notes, *notes)
+        ),
         device=place,
-        memory=memory,
     )
+
+
+def _reading(
+    first: int | None, process: int | None, earlier: int | None, most: int | None
+) -> int | None:
+    """Return the most a generation will hold until its maps are drawn.
+
+    It reads with *first* bytes where a plan has *process*: it imports the rest later.
+    None where this process had held more *earlier*: then all there is to know is that
+    it sufficed.
+    """
+    if first is None or process is None or most is None or most == earlier:
+        return None
+    return most - (process - first)
+
+
+def _tasks(looked: Survey) -> Iterator[Task]:
+    """Yield what plugins' models must do before all maps are known."""
+    objects = looked.sight.objects
+    extra = "for instance worldweave[grounding]"
+    for name in looked.pending:
+        for source in maps_in(looked.prepared[name].map):
+            if isinstance(source, Prompt):
+                yield Task(
+                    name="map",
+                    what="maps from a prompt",
+                    hook="worldweave_map",
+                    otherwise="no plugin makes any; install one that implements "
+                    f"worldweave_map, {extra}",
+                )
+            if isinstance(source, Salient) and objects.masks != FROM_LABELS:
+                yield Task(
+                    name="objects",
+                    what="objects from a prompt",
+                    hook="worldweave_objects",
+                    otherwise="no plugin finds any; give labels, or install one that "
+                    f"implements worldweave_objects, {extra}",
+                )
+            if isinstance(source, Salient) and objects.classifier != BY_RULE:
+                yield Task(
+                    name=f"foreground:{objects.classifier}",
+                    what=f"classifier {objects.classifier!r}",
+                    hook="worldweave_foreground",
+                    otherwise=f"no plugin knows it; give {BY_RULE!r}, or install one "
+                    f"that implements worldweave_foreground, {extra}",
+                )
 
 
 def _whatever(name: str, prepared: Prepared, base: Base) -> list[str]:
@@ -205,6 +269,3 @@ def in_one_row(found: tuple[Share, ...]) -> list[tuple[str, str, Share]]:
 def _shown(share: Share) -> tuple[Any, ...]:
     values = {n: None if v is None else round(v, 3) for n, v in share.values.items()}
     return (round(share.pixels, 2), tuple(values.items()))
-
-
-__all__ = ["WHOLE", "Outlook", "in_one_row", "look_ahead"]

@@ -14,11 +14,13 @@ from torch import Tensor
 from worldweave.diffusion.sampler import noise_levels
 from worldweave.generate.blend import Blend
 from worldweave.request.chunks import Chunk, cut
-from worldweave.request.maps.tokens import on_tokens, shrunk
+from worldweave.request.maps.schedule import factor
+from worldweave.request.maps.tokens import on_tokens
+from worldweave.request.regions import WHOLE
 from worldweave.request.sources import MapArray
 from worldweave.request.survey import Survey
 
-WHOLE = "everywhere"
+__all__ = ["WHOLE", "Runs", "Share", "chunks_of", "runs", "shares"]
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +38,17 @@ class Share:
     values: Mapping[str, float | None]
 
 
+@attrs.frozen(kw_only=True)
+class Runs:
+    """How often the branch of a modality will run, in all chunks together.
+
+    evaluations: those it takes part in. chunks: those whose control is encoded.
+    """
+
+    evaluations: int
+    chunks: int
+
+
 def chunks_of(looked: Survey) -> list[Chunk]:
     """Return the chunks the video will be made in."""
     length = looked.base.chunk_frames
@@ -48,11 +61,7 @@ def shares(looked: Survey) -> list[Share]:
     They are normalised where the residuals are added, on the tokens, and averaged
     over all denoising steps.
     """
-    regions = {WHOLE: np.ones((1, 1, 1), np.float32)}
-    for name, mask in looked.regions().items():
-        regions[name] = shrunk(
-            mask.astype(np.float32), looked.grid.rows, looked.grid.columns
-        )
+    regions = {WHOLE: np.ones((1, 1, 1), np.float32), **looked.regions()}
     found = []
     for chunk in chunks_of(looked):
         effective = _effective(looked, chunk)
@@ -63,24 +72,30 @@ def shares(looked: Survey) -> list[Share]:
 
 
 def _effective(looked: Survey, chunk: Chunk) -> dict[str, Tensor]:
-    request = looked.request
-    values = on_tokens(
+    schedules = {n: looked.prepared[n].control.schedule for n in looked.maps}
+    blend = Blend(
+        values=_values(looked, chunk),
+        schedules={n: s for n, s in schedules.items() if s is not None},
+        levels=_levels(looked),
+        is_final=looked.request.compat is not None,
+    )
+    return blend.effective()
+
+
+def _values(looked: Survey, chunk: Chunk) -> dict[str, Tensor]:
+    """Return the known maps of *chunk* as the model will be given them."""
+    return on_tokens(
         looked.maps,
         chunk.start,
         looked.footage.frames,
         looked.grid,
-        released=request.compat is not None,
+        released=looked.request.compat is not None,
     )
-    schedules = {n: looked.prepared[n].control.schedule for n in looked.maps}
-    blend = Blend(
-        values=values,
-        schedules={n: s for n, s in schedules.items() if s is not None},
-        levels=noise_levels(
-            request.steps or looked.base.steps, sigma_max=request.sigma_max
-        ),
-        is_final=request.compat is not None,
-    )
-    return blend.effective()
+
+
+def _levels(looked: Survey) -> Tensor:
+    steps = looked.request.steps or looked.base.steps
+    return noise_levels(steps, sigma_max=looked.request.sigma_max)
 
 
 def _on_tokens(
@@ -107,30 +122,32 @@ def _share(
     return Share(region=region, chunk=chunk.index, pixels=pixels, values=values)
 
 
-def alive_steps(looked: Survey, name: str) -> int:
-    """Return at how many evaluations the branch of *name* will run in all chunks.
+def runs(looked: Survey) -> dict[str, Runs]:
+    """Return how often the branch of each modality will run.
 
-    Of maps that are not known yet it is taken to run at every one.
+    Of a map that is not known yet it is taken to run at every evaluation.
     """
-    levels = looked.request.steps or looked.base.steps
+    levels = _levels(looked)
     chunks = chunks_of(looked)
-    if name not in looked.maps:
-        return (levels + 1) * len(chunks)
-    return sum(_alive(looked, name, chunk) for chunk in chunks)
+    whole = Runs(evaluations=len(levels) * len(chunks), chunks=len(chunks))
+    found = dict.fromkeys(looked.prepared, whole)
+    alive = [_alive(looked, chunk) for chunk in chunks]
+    for name in looked.maps:
+        schedule = looked.prepared[name].control.schedule
+        steps = [
+            at
+            for at in range(len(levels))
+            if schedule is None or factor(schedule, at, levels) > 0
+        ]
+        times = sum(name in names for names in alive)
+        found[name] = Runs(
+            evaluations=times * len(steps),
+            # A network that predicts maps looks at all hints.
+            chunks=len(chunks) if looked.learned else times,
+        )
+    return found
 
 
-def _alive(looked: Survey, name: str, chunk: Chunk) -> int:
-    one = attrs.evolve(looked, maps={name: looked.maps[name]})
-    request = looked.request
-    values = on_tokens(one.maps, chunk.start, looked.footage.frames, looked.grid)
-    if not torch.any(values[name]):
-        return 0
-    schedule = looked.prepared[name].control.schedule
-    levels = noise_levels(
-        request.steps or looked.base.steps, sigma_max=request.sigma_max
-    )
-    if schedule is None:
-        return len(levels)
-    from worldweave.request.maps.schedule import factor
-
-    return sum(factor(schedule, at, levels) > 0 for at in range(len(levels)))
+def _alive(looked: Survey, chunk: Chunk) -> set[str]:
+    """Return the modalities whose maps are not zero in *chunk*."""
+    return {name for name, map_ in _values(looked, chunk).items() if torch.any(map_)}

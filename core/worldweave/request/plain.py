@@ -71,8 +71,8 @@ def text_of(data: bytes, *, where: str, wanted: str) -> str:
     except UnicodeDecodeError as error:
         raise Problems(
             [
-                f"{where} is not text (UTF-8) at byte {error.start + 1}; give {wanted}, "
-                "saved as UTF-8"
+                f"{where} is not text (UTF-8) at byte {error.start + 1}; give "
+                f"{wanted}, saved as UTF-8"
             ]
         ) from error
 
@@ -154,7 +154,7 @@ def plain_of_yaml(text: str, *, where: str) -> Any:
 def refuse_deep(plain: Any, where: str) -> None:
     """Raise Problems where *plain* is nested beyond reason."""
     level: Iterable[Any] = [plain]
-    for _ in range(DEEPEST + 1):
+    for _ in range(DEEPEST):
         # Each once, by what it is: aliases of YAML give the same list many times.
         level = {id(part): part for holder in level for part in parts(holder)}.values()
         level = [part for part in level if isinstance(part, (dict, list, tuple))]
@@ -177,9 +177,7 @@ def given_twice(where: str, key: str) -> str:
 
 def too_deep(where: str) -> Problems:
     """Return what to raise for *where* that is nested beyond reason."""
-    return Problems(
-        [f"{where} is nested too deeply; keep it within {DEEPEST} levels"]
-    )
+    return Problems([f"{where} is nested too deeply; keep it within {DEEPEST} levels"])
 
 
 def too_many_digits(where: str) -> Problems:
@@ -197,9 +195,8 @@ def _no_constant(name: str) -> Any:
 
 def _constant(text: str, where: str) -> str:
     """Say where the first NaN or infinity stands that is not within a text."""
-    for found in re.finditer(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', text):
-        if not found[0].startswith('"'):
-            break
+    tokens = re.finditer(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', text)
+    found = next(token for token in tokens if not token[0].startswith('"'))
     line = text.count("\n", 0, found.start()) + 1
     column = found.start() - text.rfind("\n", 0, found.start())
     return (

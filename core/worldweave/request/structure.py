@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -14,23 +14,30 @@ import attrs
 import cattrs
 import numpy as np
 from cattrs.errors import (
-    AttributeValidationNote,
     ClassValidationError,
     IterableValidationError,
     IterableValidationNote,
 )
 
 from worldweave.request import sources
-from worldweave.request.check import option_names
+from worldweave.request.explain import explain
 from worldweave.request.plain import (
+    as_object,
     plain_of_json,
     plain_of_yaml,
     read_plain,
-    too_deep,
+    refuse_deep,
+    shown,
 )
 from worldweave.request.sources import FORMS, MapValue
 from worldweave.request.spec import Control, Request, VideoValue
-from worldweave_registry import Problems, WorldweaveError, did_you_mean, discover
+from worldweave_registry import Problems, did_you_mean
+
+_MOST_KEYS = 4
+_EXAMPLES = {
+    sources.Box: '{"box": [0, 0, 0.5, 1]}',
+    sources.Keyframe: '{"time": 0, "value": 1}',
+}
 
 
 def read_request(file: Path) -> Request:
@@ -53,14 +60,11 @@ def from_yaml(text: str, *, where: str = "the request") -> Request:
 
 def from_plain(plain: Any, *, where: str = "the request") -> Request:
     """Read a request from dicts and lists. Raise Problems as `from_json` does."""
-    if not isinstance(plain, dict):
-        raise Problems([f"{where} must be a JSON object, not {type(plain).__name__}"])
+    refuse_deep(as_object(plain, where), where)
     try:
         return _CONVERTER.structure(plain, Request)
     except ClassValidationError as error:
-        raise Problems(_explain(error, where, "")) from error
-    except RecursionError as error:
-        raise too_deep(where) from error
+        raise Problems(explain(error, where)) from error
 
 
 def to_plain(value: Any) -> Any:
@@ -99,8 +103,9 @@ def _control_from(value: Any, _: Any) -> Control:
     if is_short or is_form:
         value = {"map": value}
     if not isinstance(value, dict):
-        raise ValueError(f"expected a map or an object, got {value!r}")
-    return _structure_control(value, Control)
+        raise ValueError(f"expected a map or an object, got {shown(value)}")
+    control: Control = _structure_control(value, Control)
+    return control
 
 
 def _forms_in(value: Mapping[str, Any]) -> list[str]:
@@ -109,34 +114,41 @@ def _forms_in(value: Mapping[str, Any]) -> list[str]:
 
 
 def _map_from(value: Any, _: Any) -> Any:
-    if isinstance(value, str) and "\0" not in value:
-        return value
+    if isinstance(value, str):
+        return _file(value, None)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not _is_finite(value):
-            raise ValueError(f"it is {value!r}; give a number from 0 to 1")
+            raise ValueError(f"it is {shown(value)}; give a number from 0 to 1")
         return float(value)
     if not isinstance(value, dict):
         raise ValueError(
             f"expected a number, a file name or an object such as "
-            f'{{"rule": "road -> 1; else -> 0"}}, got {value!r}'
+            f'{{"rule": "road -> 1; else -> 0"}}, got {shown(value)}'
         )
     forms = _forms_in(value)
     if len(forms) != 1:
-        unknown = [str(key) for key in value]
-        near = "" if forms else "".join(did_you_mean(k, FORMS) for k in unknown[:1])
+        first = next(iter(value), None)
+        near = "" if forms or first is None else did_you_mean(str(first), FORMS)
         raise ValueError(
-            f"an object of {', '.join(map(repr, unknown)) or 'nothing'} is no form of "
-            f"a map; it has exactly one of: {', '.join(FORMS)}{near}"
+            f"an object of {_keys_of(value)} is no form of a map; it has exactly one "
+            f"of: {', '.join(FORMS)}{near}"
         )
     return _CONVERTER.structure(value, FORMS[forms[0]])
+
+
+def _keys_of(value: Mapping[str, Any]) -> str:
+    """Return the keys of *value*, no more than a line holds."""
+    keys = [shown(str(key)) for key in islice(value, _MOST_KEYS)]
+    keys += ["..."] if len(value) > _MOST_KEYS else []
+    return ", ".join(keys) or "nothing"
 
 
 def _number(value: Any, _: Any) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number:
-        raise ValueError(f"expected a number, got {value!r}")
+        raise ValueError(f"expected a number, got {shown(value)}")
     if not _is_finite(value):
-        raise ValueError(f"it is {value!r}; give a finite number")
+        raise ValueError(f"it is {shown(value)}; give a finite number")
     return float(value)
 
 
@@ -149,20 +161,20 @@ def _is_finite(value: float) -> bool:
 
 def _whole(value: Any, _: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"expected a whole number, got {value!r}")
+        raise ValueError(f"expected a whole number, got {shown(value)}")
     return value
 
 
 def _truth(value: Any, _: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, got {value!r}")
+        raise ValueError(f"expected true or false, got {shown(value)}")
     return value
 
 
 def _text(value: Any, _: Any) -> str:
     # No prompt or file name can hold a null character.
     if not isinstance(value, str) or "\0" in value:
-        raise ValueError(f"expected text, got {value!r}")
+        raise ValueError(f"expected text, got {shown(value)}")
     return value
 
 
@@ -171,7 +183,7 @@ def _choice(value: Any, kind: Any) -> str:
     if value not in choices:
         near = did_you_mean(value, choices) if isinstance(value, str) else ""
         one_of = " or ".join(map(repr, choices))
-        raise ValueError(f"it is {value!r}; give {one_of}{near}")
+        raise ValueError(f"it is {shown(value)}; give {one_of}{near}")
     chosen: str = value
     return chosen
 
@@ -184,16 +196,23 @@ def _optional_choice(value: Any, kind: Any) -> str | None:
     return None if value is None else _choice(value, get_args(kind)[0])
 
 
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
+
+
 def _file(value: Any, _: Any) -> Any:
-    if value is None or (isinstance(value, str) and "\0" not in value):
+    if _is_file(value):
         return value
-    raise ValueError(f"expected a file name, got {value!r}")
+    raise ValueError(f"expected a file name, got {shown(value)}")
 
 
 def _classes(value: Any, _: Any) -> Any:
-    if isinstance(value, dict):
+    if value is None or isinstance(value, dict) or _is_file(value):
         return value
-    return _file(value, _)
+    raise ValueError(
+        'expected a file name or a table such as {"car": [255, 0, 0]}, got '
+        + shown(value)
+    )
 
 
 def _items(value: Any, kind: Any) -> tuple[Any, ...]:
@@ -202,22 +221,38 @@ def _items(value: Any, kind: Any) -> tuple[Any, ...]:
     count = None if rest == [...] else 1 + len(rest)
     if not isinstance(value, (list, tuple)) or (count and len(value) != count):
         many = "a list" if count is None else f"a list of {count} numbers"
-        raise ValueError(f"expected {many}, got {value!r}")
+        raise ValueError(f"expected {many}, got {shown(value)}")
     if count is not None:
         return tuple(_number(each, float) for each in value)
+    if item in _EXAMPLES:
+        _refuse_no_objects(value, _EXAMPLES[item])
     structured: list[Any] = _CONVERTER.structure(value, list[item])  # type: ignore[valid-type]
     return tuple(structured)
 
 
+def _refuse_no_objects(items: Sequence[Any], example: str) -> None:
+    """Raise an error about the first of *items* that is no object."""
+    wrong = [at for at, item in enumerate(items) if not isinstance(item, dict)]
+    if not wrong:
+        return
+    at, *others = wrong
+    more = f" (and {len(others)} more)" if others else ""
+    error = ValueError(
+        f"expected an object such as {example}, got {shown(items[at])}{more}"
+    )
+    error.__notes__ = [IterableValidationNote("", at, dict)]
+    raise IterableValidationError("", [error], list)  # pyright: ignore[reportCallIssue]
+
+
 def _options(value: Any, _: Any) -> Any:
     if not isinstance(value, dict):
-        raise ValueError(f"expected an object of options, got {value!r}")
+        raise ValueError(f"expected an object of options, got {shown(value)}")
     return value
 
 
 def _controls(value: Any, _: Any) -> Any:
     if not isinstance(value, dict):
-        raise ValueError(f"expected an object of modalities, got {value!r}")
+        raise ValueError(f"expected an object of modalities, got {shown(value)}")
     return _structure_controls(value, dict[str, Control])
 
 
@@ -225,13 +260,13 @@ def _labels(value: Any, kind: Any) -> Any:
     if value is None:
         return None
     if isinstance(value, str):
-        value = {"file": value}
+        value = {"file": _file(value, None)}
     return _part(value, sources.Labels)
 
 
 def _part(value: Any, kind: Any) -> Any:
     if not isinstance(value, dict):
-        raise ValueError(f"expected an object, got {value!r}")
+        raise ValueError(f"expected an object, got {shown(value)}")
     return _CONVERTER.structure(value, kind)
 
 
@@ -261,7 +296,7 @@ def _make_converter() -> cattrs.Converter:
     hooks: list[tuple[Any, Callable[[Any, Any], Any]]] = [
         (MapValue, _map_from),
         (MapValue | None, _optional(_map_from)),
-        (VideoValue | None, _file),
+        (VideoValue | None, _optional(_file)),
         (hint, _classes),
         (dict[str, Any], _options),
         (sources.Labels | None, _labels),
@@ -279,77 +314,31 @@ def _make_converter() -> cattrs.Converter:
         _is_optional_of(_is_tuple),
         _optional(lambda value, kind: _items(value, get_args(kind)[0])),
     )
+    for kind in (sources.File, sources.Learned, sources.Labels):
+        converter.register_structure_hook(kind, _structure_fn(kind, converter))
     return converter
 
 
+def _structure_fn(kind: type, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    """Return what structures a *kind*, of whose texts some are file names."""
+    hints = get_type_hints(kind)
+    hooks = {str: _file, str | None: _optional(_file)}
+    names: dict[str, Any] = {
+        field.name: cattrs.override(struct_hook=hooks[hints[field.name]])
+        for field in attrs.fields(kind)
+        if field.metadata.get("file") and hints[field.name] in hooks
+    }
+    make: Any = cattrs.gen.make_dict_structure_fn
+    structure: Callable[[Any, Any], Any] = make(
+        kind, converter, _cattrs_forbid_extra_keys=True, **names
+    )
+    return structure
+
+
 _CONVERTER = _make_converter()
-_structure_control = cattrs.gen.make_dict_structure_fn(
-    Control, _CONVERTER, _cattrs_forbid_extra_keys=True
-)
+_structure_control = _structure_fn(Control, _CONVERTER)
 _CONVERTER.register_structure_hook(Control, _control_from)
 _structure_controls = _CONVERTER.get_structure_hook(dict[str, Control])
 _CONVERTER.register_structure_hook_func(
     lambda kind: kind == dict[str, Control], _controls
 )
-
-
-def _explain(error: BaseException, where: str, path: str) -> list[str]:
-    """Turn cattrs' tree of errors into one line per wrong field, with its path."""
-    at = f"{where}: {path[1:]}" if path else where
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        known = [field.name for field in attrs.fields(error.cl)]
-        if error.cl is Control:
-            known += [f"options.{o}" for o in _options_of(path.rpartition(".")[2])]
-        rest = f"; it may be: {', '.join(known)}"
-        return [
-            f"{where}: {(path + _step(str(key)))[1:]} is unknown"
-            + (_near(str(key), known) or rest)
-            for key in sorted(error.extra_fields, key=str)
-        ]
-    if isinstance(error, (ClassValidationError, IterableValidationError)):
-        return [
-            line
-            for child in error.exceptions
-            for line in _explain(child, where, path + _place(child))
-        ]
-    if isinstance(error, RecursionError):
-        raise too_deep(where) from error
-    if isinstance(error, KeyError):  # its place is the field that is not there
-        parent = path.rpartition(".")[0]
-        return [f"{where}: {parent[1:] or 'it'} lacks {error.args[0]!r}; add it"]
-    return [f"{at}: {error.args[0] if error.args else error}"]
-
-
-def _near(key: str, known: list[str]) -> str:
-    """Return which of *known*, paths in the object, *key* may have been meant as."""
-    by_name = {path.rpartition(".")[2]: path for path in reversed(known)}
-    near = did_you_mean(key, by_name)
-    for name in sorted(by_name, key=len, reverse=True):
-        if repr(name) in near:
-            return near.replace(repr(name), repr(by_name[name]))
-    return near
-
-
-def _options_of(name: str) -> list[str]:
-    """Return the options of the modality called *name*, where that is one."""
-    try:
-        preprocessor = discover().find(name).preprocessor
-        return [] if preprocessor is None else option_names(preprocessor.load())
-    except WorldweaveError:
-        return []
-
-
-def _step(key: str) -> str:
-    """Return the part of a path that leads to *key*."""
-    return "." + (key if re.fullmatch(r"[\w@-]+", key) else repr(key))
-
-
-def _place(error: BaseException) -> str:
-    """Return the part of a path to the field or item that *error* is about."""
-    for note in getattr(error, "__notes__", []):
-        if isinstance(note, IterableValidationNote):
-            index = note.index
-            return f"[{index}]" if isinstance(index, int) else _step(str(index))
-        if isinstance(note, AttributeValidationNote):
-            return _step(str(note.name))
-    return ""

@@ -120,7 +120,7 @@ def survey(
         prepared={name: prepared[name] for name in sorted(prepared)},
         footage=footage,
         grid=grid_of(base, config_of(base), footage.size),
-        scene=_scene(footage, labels, sight, _is_cut(request, footage)),
+        scene=_scene(footage, labels, sight, _whole(request, footage)),
         sight=sight,
         maps={},
         pending=tuple(n for n in sorted(prepared) if _is_pending(prepared[n], sight)),
@@ -222,14 +222,14 @@ def with_maps(looked: Survey, maps: Mapping[str, MapArray]) -> Survey:
 
 
 def _scene(
-    footage: Footage, labels: LabelVideo | None, sight: Sight, is_cut: bool
+    footage: Footage, labels: LabelVideo | None, sight: Sight, whole: int | None
 ) -> Scene:
     return Scene(
         canvas=Canvas(
             frames=footage.frames,
             size=footage.size,
             fps=footage.fps,
-            is_cut=is_cut,
+            whole=whole,
         ),
         source=footage.source,
         labels=labels,
@@ -238,8 +238,9 @@ def _scene(
     )
 
 
-def _is_cut(request: Request, footage: Footage) -> bool:
-    return request.max_frames == footage.frames
+def _whole(request: Request, footage: Footage) -> int | None:
+    """Return how many frames the video has; None where max_frames may have cut it."""
+    return None if request.max_frames == footage.frames else footage.frames
 
 
 def _is_pending(each: Prepared, sight: Sight) -> bool:
@@ -262,7 +263,7 @@ def _read_labels(
             request.labels,
             frames=footage.frames,
             fps=footage.fps,
-            is_cut=_is_cut(request, footage),
+            whole=_whole(request, footage),
         )
     except Problems as error:
         return None, list(error.problems)

@@ -16,6 +16,8 @@ from worldweave.request.sources import (
     Labels,
     Learned,
     MapSource,
+    Maximum,
+    Product,
 )
 from worldweave.request.spec import Control, Request
 
@@ -81,9 +83,11 @@ def named_parts(value: Any) -> list[tuple[str, Any]]:
     for key in COMPUTED:
         if isinstance(value, FORMS[key]):
             held = getattr(value, key)
-            if isinstance(held, tuple):
-                return [(f"{key}[{at}]", part) for at, part in enumerate(held)]
-            return [(key, held)]
+            if not isinstance(value, (Product, Maximum)):
+                return [(key, held)]
+            # What is no list is told of by the checks.
+            several = held if isinstance(held, tuple) else ()
+            return [(f"{key}[{at}]", part) for at, part in enumerate(several)]
     return []
 
 

@@ -8,7 +8,7 @@ all that is no text.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -68,7 +68,7 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2 with keys that are text, each once, and with merges."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 -- as PyYAML has it
-    yaml_constructors: dict[str | None, Any] = {}  # noqa: RUF012
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {}
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -77,7 +77,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         self._counted(1)
-        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
 
     def make_object(self, node: Any) -> Any:
         """Construct a mapping; in two steps, as PyYAML needs it for aliases."""
@@ -86,7 +86,7 @@ class _Loader(yaml.SafeLoader):
         if not isinstance(node, yaml.MappingNode):
             raise _wrong(f"expected a mapping, but found {node.id}", node)
         for key, value in self._pairs(node).items():
-            plain[key] = self.construct_object(value, deep=True)  # type: ignore[no-untyped-call]
+            plain[key] = self.construct_object(value, deep=True)
 
     def _pairs(self, node: Any) -> dict[str, Any]:
         """Return the nodes of a mapping by key; its own before what it merges."""
@@ -125,28 +125,30 @@ def _sources(node: Any) -> list[Any]:
 
 
 def _truth(loader: _Loader, node: Any) -> bool:
-    text = loader.construct_scalar(node)  # type: ignore[no-untyped-call]
+    text = loader.construct_scalar(node)
     if text not in ("true", "false"):
         raise _wrong(f"{shown(text)} is neither true nor false", node)
     return bool(text == "true")
 
 
 def _whole(loader: _Loader, node: Any) -> int:
-    text = loader.construct_scalar(node)  # type: ignore[no-untyped-call]
+    text = loader.construct_scalar(node)
     if not _WHOLE.fullmatch(text):
         raise _wrong(f"{shown(text)} is no whole number", node)
     return int(text)
 
 
 def _number(loader: _Loader, node: Any) -> float:
-    text = loader.construct_scalar(node)  # type: ignore[no-untyped-call]
+    text = loader.construct_scalar(node)
     if not _NUMBER.fullmatch(text) and not _WHOLE.fullmatch(text):
         raise _wrong(f"{shown(text)} is no number", node)
     return float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def _nothing(loader: _Loader, node: Any) -> None:
-    loader.construct_scalar(node)  # type: ignore[no-untyped-call]
+    text = loader.construct_scalar(node)
+    if text not in ("~", "null", ""):
+        raise _wrong(f"{shown(text)} is not null", node)
 
 
 _WHOLE = re.compile(r"[-+]?[0-9]+")
@@ -160,16 +162,18 @@ _KINDS = (
     ("float", _NUMBER, "-+.0123456789", _number),
     ("null", re.compile(r"~|null|"), ["~", "n", ""], _nothing),
 )
+_construct: Any = _Loader.add_constructor
 for _name, _form, _first, _make in _KINDS:
     # PyYAML looks for a match at the beginning only.
-    _whole_form = re.compile(f"(?:{_form.pattern})\\Z")
-    _Loader.add_implicit_resolver(f"{_TAG}{_name}", _whole_form, list(_first))  # type: ignore[no-untyped-call]
-    _Loader.add_constructor(f"{_TAG}{_name}", _make)
-_Loader.add_implicit_resolver(_MERGE, re.compile(r"<<\Z"), ["<"])  # type: ignore[no-untyped-call]
-_Loader.add_constructor(f"{_TAG}str", yaml.SafeLoader.construct_yaml_str)
-_Loader.add_constructor(f"{_TAG}seq", yaml.SafeLoader.construct_yaml_seq)
-_Loader.add_constructor(f"{_TAG}map", _Loader.make_object)
-_Loader.add_constructor(None, yaml.SafeLoader.construct_undefined)
+    _all_of_it = re.compile(f"(?:{_form.pattern})\\Z")
+    _Loader.add_implicit_resolver(f"{_TAG}{_name}", _all_of_it, list(_first))
+    _construct(f"{_TAG}{_name}", _make)
+_Loader.add_implicit_resolver(_MERGE, re.compile(r"<<\Z"), ["<"])
+_construct(_MERGE, _Loader.construct_yaml_str)  # where it is no key
+_construct(f"{_TAG}str", _Loader.construct_yaml_str)
+_construct(f"{_TAG}seq", _Loader.construct_yaml_seq)
+_construct(f"{_TAG}map", _Loader.make_object)
+_construct(None, _Loader.construct_undefined)
 
 
 def _wrong(problem: str, node: Any) -> yaml.YAMLError:

@@ -53,7 +53,7 @@ class Source:
 
 DETECTOR: Final = Source(
     what="Grounding DINO",
-    purpose="maps from text",
+    purpose="maps from text need",
     folder="grounding-dino",
     repository="IDEA-Research/grounding-dino-tiny",
     license="Apache-2.0",
@@ -62,7 +62,7 @@ DETECTOR: Final = Source(
 )
 TRACKER: Final = Source(
     what="SAM 2",
-    purpose="maps from text",
+    purpose="maps from text need",
     folder="sam2",
     repository="facebook/sam2-hiera-large",
     license="Apache-2.0",
@@ -72,7 +72,7 @@ TRACKER: Final = Source(
 )
 JUDGE: Final = Source(
     what="a SmolVLM",
-    purpose="the classifier 'vlm'",
+    purpose="the classifier 'vlm' needs",
     folder="vlm",
     repository="HuggingFaceTB/SmolVLM-Instruct",
     license="Apache-2.0",
@@ -132,7 +132,7 @@ def _look(settings: Settings, source: Source) -> tuple[Path | None, str | None]:
     if folder is None:
         where = f" (looked in {settings.folder})" if settings.folder else ""
         return None, (
-            f"{source.purpose} needs {source.what}, which is not on this machine"
+            f"{source.purpose} {source.what}, which is not on this machine"
             f"{where}, and nothing is downloaded unasked; {source.advice(settings)}"
         )
     if absent := _absent(folder, source.files):

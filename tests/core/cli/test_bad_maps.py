@@ -66,8 +66,9 @@ REQUESTS = {
     ),
     "JSON that is none": (
         ON + "--control 'edge={\"rule\": oops}'",
+        "--control edge: ",
         "is not JSON",
-        "such as",
+        "at column 10",
     ),
     "a negative box": (
         maps(edge={"boxes": [{"box": [0, 0, 1, 1], "value": -0.5}]}),
@@ -77,7 +78,7 @@ REQUESTS = {
     ),
     "a product with a value above one": (
         maps(edge={"product": [0.5, 1.5]}),
-        "'edge' is 1.5",
+        "'edge': product[1] is 1.5",
         "from 0 to 1",
     ),
     "a feather of nothing": (

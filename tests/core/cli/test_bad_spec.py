@@ -1,6 +1,7 @@
 """Whatever is wrong with a JSON request: a line for each field, exit code 2."""
 
 import json
+import os
 
 import pytest
 
@@ -26,7 +27,15 @@ FIELDS = {
     "a map that is true": ({"controls": {"edge": True}}, "controls.edge", "True"),
     "a list for a map": ({"controls": {"edge": {"map": [1]}}}, "map", "[1]"),
     "a list of options": ({"controls": {"edge": {"options": []}}}, "options", "[]"),
-    "weights by number": ({"controls": {"edge": {"weights": 1}}}, "weights", "text"),
+    "weights by number": (
+        {"controls": {"edge": {"weights": 1}}},
+        "weights: expected a",
+    ),
+    "no name of a video": ({"video": ""}, " video: expected a file name, got ''"),
+    "a list for a box": (
+        {"controls": {"edge": {"boxes": [[0, 0, 1, 1]]}}},
+        "controls.edge.map.boxes[0]: expected an object such as",
+    ),
 }
 TEXTS = {
     "nothing": ("", "line 1, column 1"),
@@ -35,6 +44,7 @@ TEXTS = {
     "a list": ("[]", "must be a JSON object", "list"),
     "a number": ("3", "must be a JSON object", "int"),
     "far too deep": ("[" * 100_000, "too deep"),
+    "no number": ('{"seed": NaN}', "NaN is no number of JSON at line 1, column 10"),
 }
 
 
@@ -64,7 +74,7 @@ def test_a_spec_that_is_no_request_is_refused(case, refused, out, tmp_path):
     [
         ("gone.json", ["gone.json", "check the path"]),
         ("folder.mp4", ["folder.mp4", "check the path"]),
-        ("in.mp4", ["in.mp4", "give a request in JSON"]),
+        ("in.mp4", ["in.mp4 is not text (UTF-8)", "give a request in JSON"]),
     ],
 )
 def test_a_spec_that_cannot_be_read_is_refused(spec, parts, refused, out):
@@ -86,3 +96,64 @@ def test_all_wrong_fields_of_a_spec_come_together(refused, out, tmp_path):
     for part in ("promt", "steps", "seed", "controls.edge", "controls.vis"):
         assert sum(part in line for line in lines) == 1
     assert len(lines) == 5
+
+
+@pytest.mark.parametrize("command", ["generate", "plan", "batch", "import-spec"])
+def test_a_pipe_is_refused_and_not_waited_for(command, refused, out, tmp_path):
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    arguments = {
+        "generate": ["--spec", pipe, "--out", out],
+        "plan": [pipe],
+        "batch": [pipe, "--out", tmp_path / "made"],
+        "import-spec": [pipe],
+    }
+    (line,) = refused(command, *arguments[command])
+    assert line.endswith("pipe.jsonl: it is not a regular file; check the path")
+
+
+def deep(levels):
+    return '{"invert": ' * levels + "0.5" + "}" * levels
+
+
+FLAGS = {
+    "a map far too deep": ("--control", f"edge={deep(5000)}", "nested too deeply"),
+    "a map rather deep": ("--control", f"edge={deep(101)}", "nested too deeply"),
+    "a key twice in a map": (
+        "--control",
+        'edge={"rule": "a -> 1", "rule": "a -> 0"}',
+        "'rule' is given twice in one object; keep one of them",
+    ),
+    "no number in a map": (
+        "--control",
+        'edge={"product": [NaN]}',
+        "NaN is no number of JSON at column 14",
+    ),
+    "a map cut short": ("--control", 'edge={"rule": "a', "is not JSON", "column 10"),
+    "an option with a key twice": (
+        "--option",
+        'edge.low={"a": 1, "a": 2}',
+        "--option edge.low: ",
+        "'a' is given twice",
+    ),
+    "an option far too deep": ("--option", "edge.low=" + "[" * 5000, "too deeply"),
+    "a list cut short": ("--option", "edge.low=[1, 2", "edge.low: '[1, 2' is not JSON"),
+}
+
+
+@pytest.mark.parametrize("case", FLAGS.values(), ids=FLAGS)
+def test_json_in_a_flag_is_read_as_strictly(case, refused, out):
+    flag, value, *parts = case
+    given = ["generate", "--video", "in.mp4", "--out", out]
+    (line,) = refused(*given, flag, value)
+    assert len(line) < 400
+    for part in (flag, *parts):
+        assert part in line
+
+
+def test_what_is_no_json_in_an_option_is_text(refused, out):
+    given = ["generate", "--video", "in.mp4", "--control", "edge", "--out", out]
+    for value in ("NaN", "lwo", '"lwo"', "1e"):
+        (line,) = refused(*given, "--option", f"edge.threshold={value}")
+        assert value.strip('"') in line
+        assert "JSON" not in line

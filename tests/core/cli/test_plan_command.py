@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shlex
 import subprocess
 import sys
@@ -10,6 +9,8 @@ import time
 
 import numpy as np
 import pytest
+import torch
+from huggingface_hub import constants
 
 from worldweave.checkpoints import store, tensor_file
 from worldweave.io import video
@@ -33,6 +34,29 @@ def planned(run):
 @pytest.fixture
 def data(planned):
     return lambda command, code=0: json.loads(planned(command + " --json", code))
+
+
+@pytest.fixture
+def without_models(tmp_path, monkeypatch):
+    """No model of the grounding plugin is on this machine."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("WORLDWEAVE_GROUNDING", str(tmp_path))
+
+
+@pytest.fixture
+def eyes(tmp_path, monkeypatch, without_models):
+    """A plugin that makes maps and says nothing of its models."""
+    info = tmp_path / "site" / "acme_eyes-1.0.dist-info"
+    info.mkdir(parents=True)
+    (tmp_path / "site" / "acme_eyes.py").write_text(
+        "import worldweave\n\n\n@worldweave.hookimpl\n"
+        "def worldweave_map(prompt, video):\n    return None\n"
+    )
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: acme-eyes\nVersion: 1\n"
+    )
+    (info / "entry_points.txt").write_text("[worldweave.v1]\neyes = acme_eyes\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
 
 
 @pytest.fixture
@@ -105,8 +129,9 @@ def test_it_says_what_runs_and_how_much_it_counts(planned):
     assert "it fits" in text
 
 
-def test_what_stays_out_is_told_with_its_reason(planned):
-    text = planned("--control edge=0 --control 'vis={\"product\": [0, 0.5]}'")
+def test_what_stays_out_is_told_with_its_reason(planned, tmp_path):
+    np.save(tmp_path / "zero.npy", np.zeros((8, 12), np.float32))
+    text = planned(f"--control edge=0 --control vis={tmp_path}/zero.npy")
     assert rows(text, "modality") == [
         ["edge", "stays", "out", "its", "map", "is", "0"],
         ["vis", "stays", "out", "its", "map", "is", "0", "everywhere"],
@@ -179,7 +204,7 @@ def test_salient_objects_have_their_regions_and_reasons(planned, spec):
     assert "sky is background" in text
 
 
-def test_what_a_model_must_see_first_is_a_question(planned, data):
+def test_what_a_model_must_see_first_is_a_question(planned, data, eyes):
     command = '--control edge=0.5 --control \'vis={"prompt": "the car"}\''
     text = planned(command)
     assert rows(text, "chunk")[0][3:] == ["0.500", "?", "?"]
@@ -253,6 +278,55 @@ def test_it_ends_with_1_where_weights_are_missing(planned, tmp_path):
     assert "it fits" in text
 
 
+def told_of_objects(spec, **objects):
+    controls = {"edge": {"foreground": 1, "background": 0}}
+    path = spec(**controls)
+    with open(path) as stored:
+        plain = json.load(stored) | {"objects": objects}
+    with open(path, "w") as stored:
+        json.dump(plain, stored)
+    return path
+
+
+@pytest.mark.usefixtures("without_models")
+def test_models_of_plugins_that_are_missing_are_named(planned, data):
+    command = '--control \'edge={"prompt": "car"}\''
+    text = planned(command, code=1)
+    found = [" ".join(row) for row in rows(text, "weights")]
+    assert "model Grounding DINO 700.0 MB NO Apache-2.0" in found
+    assert "maps from a prompt" not in text
+    files = {file["what"]: file for file in data(command, code=1)["files"]}
+    assert not files["model SAM 2"]["is_present"]
+    assert (
+        "run: hf download facebook/sam2-hiera-large" in files["model SAM 2"]["problem"]
+    )
+
+
+@pytest.mark.usefixtures("without_models")
+def test_the_model_of_a_classifier_that_is_missing_is_named(planned, spec):
+    text = planned(told_of_objects(spec, classifier="vlm"), code=1)
+    assert "model a SmolVLM: the classifier 'vlm' needs a SmolVLM" in text
+    assert "Grounding DINO" not in text
+    text = planned(told_of_objects(spec, masks="a car."), code=1)
+    assert "Grounding DINO" in text
+
+
+@pytest.mark.usefixtures("eyes")
+def test_models_that_are_not_told_are_not_known(planned, data):
+    command = '--control \'edge={"prompt": "car"}\''
+    text = planned(command)
+    (row,) = [" ".join(row) for row in rows(text, "weights") if row[0] == "maps"]
+    assert row == ("maps from a prompt ? ? a plugin's model; its files are not told")
+    assert "Grounding" not in text
+    assert data(command)["files"][-1]["is_present"] is None
+
+
+def test_without_any_plugin_for_it_a_prompt_is_a_problem(planned, monkeypatch):
+    monkeypatch.setenv("WORLDWEAVE_DISABLE", "grounding")
+    text = planned('--control \'edge={"prompt": "car"}\'', code=1)
+    assert "maps from a prompt: no plugin makes any; install one" in text
+
+
 def test_too_small_counts_more_than_missing(planned):
     planned("--base cosmos-transfer1-7b --control edge=0.5 --memory 1", code=3)
 
@@ -263,6 +337,35 @@ def test_it_ends_with_2_where_the_request_is_wrong(run):
     assert len(ran.stderr.splitlines()) == 2
     assert "did you mean 'edge'" in ran.stderr
     assert ran.stdout == ""
+
+
+def test_on_a_gpu_elsewhere_only_its_own_memory_is_asked_for(planned):
+    text = planned("--control edge=0.5 --device cuda --memory 1")
+    assert "of 1.0 GB: IT WILL NOT FIT" not in text
+    assert "peak memory on cuda: " in text
+    if not torch.cuda.is_available():
+        (host,) = [line for line in text.splitlines() if "of the host" in line]
+        assert host.endswith("; what is free is not known")
+    planned("--control edge=0.5 --device cuda --memory 0.1", code=3)
+
+
+def test_names_are_shown_as_they_are(planned, spec, tmp_path, run):
+    """rich would take brackets for its markup and words between colons for emoji."""
+    path = spec(edge={"rule": "[/b], car -> 1; [b]*, :car: -> 0.5; else -> 0"})
+    with open(path) as stored:
+        plain = json.load(stored)
+    plain["labels"]["classes"] = {
+        "sky": [0, 0, 0], "car": [0, 0, 200], "[/b]": [200, 0, 0],
+        "[b]road": [1, 1, 1], ":car:": [2, 2, 2],
+    }  # fmt: skip
+    with open(path, "w") as stored:
+        json.dump(plain, stored)
+    ran = run("plan", path, "--weights", "edge=w[/b].safetensors", "--memory", 1000)
+    assert ran.code == 1, ran.stderr
+    regions = [row[1:3] for row in rows(ran.stdout, "chunk")]
+    assert ["[/b],", "car"] in regions
+    assert ["[b]*,", ":car:"] in regions
+    assert "branch edge: there is no file w[/b].safetensors" in ran.stdout
 
 
 # --- what it costs -----------------------------------------------------------
@@ -281,23 +384,30 @@ def test_the_counter_of_reads_can_fail(run, reads, out):
     assert reads["read_tensor"] > 100
 
 
-def seconds_of(*arguments):
-    """What a process of Python computes for, whatever it has to wait for."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+WATCHED = """
+import json, sys
+opened = []
+sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[0])))
+from worldweave.cli import main
+
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended
+print(json.dumps([sorted(sys.modules), opened]))
+"""
 
 
 @pytest.mark.usefixtures("desk")
-def test_it_takes_less_than_five_seconds():
-    """More only where the import of torch alone takes longer than 1.25 s."""
-    torch = seconds_of("-c", "import torch")
-    assert seconds_of("-m", "worldweave", *shlex.split(JOB)) < max(5, 4 * torch)
-
-
-def test_with_torch_in_memory_it_takes_less_than_two_seconds(planned):
-    planned("--control edge=0.5 --control vis=0.5")
-    begun = time.process_time()
-    planned("--control edge=0.5 --control vis=0.5")
-    assert time.process_time() - begun < 2
+def test_nothing_heavy_is_imported_and_no_weights_are_opened():
+    """Most of its time is torch's import; nothing else may add to it."""
+    begun = time.monotonic()
+    command = [sys.executable, "-c", WATCHED, *shlex.split(JOB + "--control edge=0.5")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    print(f"a plan took {time.monotonic() - begun:.1f} s")
+    modules, opened = json.loads(done.stdout.splitlines()[-1])
+    tops = {name.partition(".")[0] for name in modules}
+    assert "torch" in tops
+    assert not tops & {"transformers", "diffusers", "huggingface_hub", "scipy", "PIL"}
+    assert any(name.endswith("in.mp4") for name in opened)
+    assert not [name for name in opened if name.endswith((".safetensors", ".pt"))]

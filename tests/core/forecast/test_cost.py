@@ -1,18 +1,29 @@
 import attrs
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from worldweave import ControlBranch, CosmosBranch, DiTConfig, Modality, PluginError
+from worldweave import (
+    Control,
+    ControlBranch,
+    CosmosBranch,
+    DiTConfig,
+    Modality,
+    PluginError,
+    Request,
+)
 from worldweave.forecast import forecast
 from worldweave.forecast.cost import evaluation, total_cost
 from worldweave.forecast.whole import latent_size
+from worldweave.generate.outlook import look_ahead
 from worldweave.model.dit import DiT
 from worldweave.model.step import Step
 from worldweave.model.weave import weave
 from worldweave_plugins.tinyworld.config import CONFIG
+from worldweave_registry import discover
 
 SMALL = attrs.evolve(CONFIG, hidden=48, blocks=4, hint_widths=(16,))
 LATENT = (2, 8, 12)
@@ -94,6 +105,30 @@ def test_foretold_operations_are_those_of_the_real_generation_within_two_percent
     assert told.total_flops == pytest.approx(counted, rel=0.02)
     assert told.chunks == (1 if frames == 9 else 2)
     assert sum(told.flops.values()) == told.total_flops
+
+
+def test_a_branch_alive_in_one_chunk_of_three_is_counted_there_alone(pipeline, clip):
+    """One evaluation in three and one hint: neither divides by the chunks."""
+    late = np.zeros((27, 1, 1), np.float32)
+    late[9:18] = 1
+    request = Request(
+        video=np.concatenate([clip[:9]] * 3),
+        steps=1,
+        guidance=0.0,
+        overlap=0,
+        controls={"edge": Control(map=late), "vis": Control(map=0.5)},
+    )
+    told = look_ahead(request, discover())
+    assert (told.runs["edge"].evaluations, told.runs["vis"].evaluations) == (2, 6)
+    cost = told.forecast
+    assert cost.flops["branch edge"] * 3 == cost.flops["branch vis"]
+    hint = look_ahead(
+        attrs.evolve(request, controls={"vis": Control(map=0.5)}), discover()
+    ).forecast
+    # vis is encoded three times, edge once; the frames are given to no other chunk.
+    assert cost.flops["encode"] * 3 == hint.flops["encode"] * 4
+    counted = really_counted(lambda: pipeline.run(request))
+    assert cost.total_flops == pytest.approx(counted, rel=0.005)
 
 
 def test_a_branch_with_an_interval_counts_at_the_steps_inside_it(shipped):

@@ -233,6 +233,11 @@ BAD_LINES = {
         "line 2 (good.edge) would write good.edge.mp4, as line 1 (good) does; give it",
     ),
     "nested far": ('{"controls": ' * 5000, "line 2 is nested too deeply"),
+    "no number": ('{"seed": NaN}', "line 2 is not JSON: NaN is no", "at column 10;"),
+    "a video without a name": ({"video": ""}, "line 2: video: expected a file name"),
+    "labels without a name": ({"labels": ""}, "labels.file: expected a file name"),
+    "a map without a name": ({"controls": {"vis": ""}}, "vis.map: expected a file na"),
+    "a name that is a list": ({"name": [1] * 2000}, "name is [1, 1, 1, 1, 1, 1, ...];"),
 }
 
 
@@ -261,7 +266,8 @@ def test_a_line_that_is_not_utf8_is_bad_alone(tmp_path):
     first, second, third = read_jobs(file)
     assert (first.request.seed, third.request.seed) == (1, 2)
     assert second.problems == (
-        f"{file}: line 2 is not UTF-8 text at byte 13; save it as UTF-8",
+        f"{file}: line 2 is not text (UTF-8) at byte 13; give a request in JSON, "
+        "saved as UTF-8",
     )
 
 

@@ -1,11 +1,15 @@
 """Properties of maps, down to the bytes of a video that is made."""
 
+import json
+
 import attrs
 import numpy as np
 import pytest
+import torch
 
 from worldweave import Control, Request
-from worldweave.maps import Box, Boxes, Keyframe, Keyframes
+from worldweave.maps import Box, Boxes, Feather, Keyframe, Keyframes, Product
+from worldweave.request.structure import from_plain
 
 
 def switching(frames, at):
@@ -42,6 +46,25 @@ def test_a_number_and_constants_make_the_same_file(generate, pipeline, clip, tmp
     assert bytes_of(number, tmp_path) == wanted
     other = generate(pipeline, source, steps=1, maps={"edge": 0.5, "vis": 0.9})
     assert bytes_of(other, tmp_path) != wanted
+
+
+def test_paths_and_tensors_deep_in_a_map_make_a_video_that_can_be_replayed(
+    generate, pipeline, clip, tmp_path
+):
+    np.save(tmp_path / "map.npy", np.full((4, 6), 0.8, np.float32))
+    for value in (
+        Product(product=(0.5, tmp_path / "map.npy")),
+        Feather(feather=tmp_path / "map.npy", pixels=3),
+        Product(product=(0.5, torch.full((8, 8), 0.8))),
+        torch.full((8, 8), 0.8),
+    ):
+        made = generate(pipeline, clip[:9], steps=1, maps={"edge": value})
+        made.save(tmp_path / "out.mp4", report=False)
+        manifest = json.loads((tmp_path / "out.manifest.json").read_text())
+        kept = manifest["request"]["controls"]["edge"]["map"]
+        is_file = str(tmp_path / "map.npy") in json.dumps(kept)
+        assert is_file or "array float32 8x8 in memory" in json.dumps(kept)
+        assert from_plain(manifest["request"])
 
 
 def test_the_order_of_controls_makes_the_same_file(pipeline, clip, tmp_path):

@@ -8,7 +8,7 @@ from worldweave import Control, Request
 from worldweave.checkpoints.map_file import save_map_net
 from worldweave.diffusion.sampler import noise_levels
 from worldweave.generate.outlook import in_one_row
-from worldweave.generate.shares import WHOLE, Share, alive_steps, chunks_of, shares
+from worldweave.generate.shares import WHOLE, Runs, Share, chunks_of, runs, shares
 from worldweave.io import video
 from worldweave.maps import (
     Box,
@@ -91,15 +91,14 @@ def test_the_shares_are_those_a_generation_reports(pipeline, clip, labels, contr
     looked = look(request)
     found = shares(looked)
     made = pipeline.run(request)
-    masks = {WHOLE: np.ones((1, 64, 96), bool), **looked.regions()}
+    masks = {WHOLE: np.ones((1, 8, 12), np.float32), **looked.regions()}
     assert [(share.chunk, share.region) for share in found] == [
         (chunk, region) for chunk in (0, 1) for region in masks
     ]
     for share in found:
         # By plain numpy: a token has its share of the region, in time as in space.
         first = 9 * share.chunk
-        mask = np.broadcast_to(masks[share.region], (18, 64, 96))[first : first + 9]
-        cells = mask.reshape(9, 8, 8, 12, 8).mean(axis=(2, 4))
+        cells = np.broadcast_to(masks[share.region], (18, 8, 12))[first : first + 9]
         part = np.stack([cells[0], cells[1:5].mean(axis=0), cells[5:].mean(axis=0)])
         assert share.pixels == pytest.approx(part.mean(), abs=1e-6)
         assert set(share.values) == {"edge", "vis"}
@@ -129,7 +128,10 @@ def test_every_chunk_is_told_by_itself(pipeline, clip):
             mean = float(made.effective[name][at : at + 9].mean())
             assert share.values[name] == pytest.approx(mean, abs=1e-6)
     assert second.values["edge"] == pytest.approx(0.8 / 1.2)
-    assert (alive_steps(looked, "edge"), alive_steps(looked, "vis")) == (2, 4)
+    assert runs(looked) == {
+        "edge": Runs(evaluations=2, chunks=1),
+        "vis": Runs(evaluations=4, chunks=2),
+    }
 
 
 def test_a_region_that_is_not_in_a_chunk_has_no_values(clip, tmp_path):
@@ -168,7 +170,7 @@ def test_what_is_not_known_yet_has_no_value_and_runs_everywhere(clip, tmp_path):
     for share in shares(looked):
         assert share.values == {"edge": None, "vis": 0.5}
     assert looked.pending == ("edge",)
-    assert alive_steps(looked, "edge") == 8
+    assert runs(looked)["edge"] == Runs(evaluations=8, chunks=2)
 
 
 def test_the_maps_of_the_released_code_are_told_as_it_rounds_them(clip):
@@ -194,8 +196,8 @@ def test_evaluations_follow_the_schedule(clip):
         },
     )
     looked = look(request)
-    assert alive_steps(looked, "edge") == int((noise_levels(10) >= 1.0).sum())
-    assert alive_steps(looked, "vis") == 10
+    assert runs(looked)["edge"].evaluations == int((noise_levels(10) >= 1.0).sum())
+    assert runs(looked)["vis"].evaluations == 10
 
 
 def test_chunks_that_show_the_same_become_one_row():
@@ -232,4 +234,27 @@ def test_learned_maps_are_not_known_either(clip, tmp_path):
     (share,) = shares(looked)
     assert share.values == {"edge": None}
     assert list(looked.learned) == ["edge"]
-    assert alive_steps(looked, "edge") == 2
+    assert runs(looked)["edge"].evaluations == 2
+
+
+def test_a_network_that_predicts_maps_sees_the_hints_of_chunks_without_a_branch(
+    clip, tmp_path
+):
+    save_map_net(
+        tmp_path / "n.safetensors", MapNet(CONFIG, ["edge"]), base="tiny-world"
+    )
+    late = np.zeros((18, 1, 1), np.float32)
+    late[9:] = 0.8
+    request = Request(
+        video=np.concatenate([clip[:9], clip[:9]]),
+        steps=1,
+        overlap=0,
+        controls={
+            "edge": Control(map=Learned(learned=tmp_path / "n.safetensors")),
+            "vis": Control(map=late),
+        },
+    )
+    assert runs(look(request)) == {
+        "edge": Runs(evaluations=4, chunks=2),
+        "vis": Runs(evaluations=2, chunks=2),
+    }

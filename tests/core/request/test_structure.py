@@ -235,7 +235,22 @@ def test_all_problems_come_at_once():
         ({"file": "m", "match": "tmie"}, "give 'frames' or 'time'"),
         ({"feather": 0.5}, "lacks 'pixels'; add it"),
         ({"keyframes": [{"time": float("nan")}]}, "keyframes[0].time: it is nan"),
-        ("a\0b", "expected a number, a file name"),
+        ("a\0b", r"expected a file name, got 'a\x00b'"),
+        ("", "map: expected a file name, got ''"),
+        ({"file": ""}, "map.file: expected a file name, got ''"),
+        ({"file": 3}, "map.file: expected a file name, got 3"),
+        ({"learned": ""}, "map.learned: expected a file name, got ''"),
+        ({"product": [1, ""]}, "map.product[1]: expected a file name, got ''"),
+        (
+            {"boxes": [[0, 0, 1, 1]]},
+            'map.boxes[0]: expected an object such as {"box": [0, 0, 0.5, 1]}, got '
+            "[0, 0, 1, 1]",
+        ),
+        (
+            {"keyframes": [{"time": 0}, 0, "1"]},
+            'map.keyframes[1]: expected an object such as {"time": 0, "value": 1}, '
+            "got 0 (and 1 more)",
+        ),
     ],
 )
 def test_a_wrong_map_is_told_with_its_path(map_, said):
@@ -266,4 +281,75 @@ def test_a_map_nested_beyond_reason_is_told():
     for _ in range(5000):
         plain = {"invert": plain}
     line = problem({"controls": {"edge": plain}})
-    assert line == "it is nested too deeply; give a request with plain fields"
+    assert line == "it is nested too deeply; keep it within 100 levels"
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"video": ""}, "video: expected a file name, got ''"),
+        ({"labels": ""}, "labels: expected a file name, got ''"),
+        ({"labels": {"file": ""}}, "labels.file: expected a file name, got ''"),
+        (
+            {"controls": {"edge": {"video": ""}}},
+            "controls.edge.video: expected a file name, got ''",
+        ),
+        (
+            {"controls": {"edge": {"weights": ""}}},
+            "controls.edge.weights: expected a file name, got ''",
+        ),
+    ],
+)
+def test_a_name_of_no_letters_is_no_file(field, said):
+    assert problem(field) == f"it: {said}"
+
+
+@pytest.mark.parametrize("classes", [3, "", [1], True, "a\0"])
+def test_classes_are_a_file_or_a_table(classes):
+    assert problem({"labels": {"file": "l.mp4", "classes": classes}}) == (
+        "it: labels.classes: expected a file name or a table such as "
+        f'{{"car": [255, 0, 0]}}, got {classes!r}'
+    )
+
+
+LONG = [1] * 200_000
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {"seed": LONG},
+        {"video": LONG},
+        {"steps": {"a": LONG}},
+        {"guidance": LONG},
+        {"prompt": "\0" * 200_000},
+        {"labels": {"file": "l", "classes": LONG}},
+        {"labels": {"file": "l", "layout": "x" * 200_000}},
+        {"objects": LONG},
+        {"controls": LONG},
+        {"controls": {"edge": LONG}},
+        {"controls": {"edge": {"options": LONG}}},
+        {"controls": {"edge": {"map": LONG}}},
+        {"controls": {"edge": {"boxes": LONG}}},
+        {"controls": {"edge": {"boxes": [{"box": LONG}]}}},
+        {"controls": {"edge": {"prompt": "a", "allow_empty": LONG}}},
+        {"controls": {"edge": {"map": {"k" * 200_000: 1}}}},
+        {"controls": {"edge": {"map": {f"{i}": 1 for i in range(1000)}}}},
+        {"controls": {"k" * 200_000: []}},
+        {"k" * 200_000: 1},
+        {"k" * 200_000 + "\n": 1},
+    ],
+)
+def test_whatever_is_wrong_is_told_in_a_short_line(plain):
+    assert len(problem(plain)) < 400
+
+
+def test_no_more_problems_are_told_than_can_be_read():
+    lines = problems({"controls": {"edge": {"product": [True] * 1000}}})
+    assert len(lines) == 101
+    assert lines[-1] == "it: there is more that is wrong; mend these first"
+    lines = problems({f"key {number}": 1 for number in range(1000)})
+    assert len(lines) == 101
+    hundred = problems({f"key {number}": 1 for number in range(100)})
+    assert len(hundred) == 100
+    assert all("is unknown" in line for line in hundred)

@@ -90,15 +90,19 @@ def test_a_key_given_twice_is_refused_at_any_depth(read, text):
             "it is not JSON: Expecting value at line 1, column 10",
         ),
         (from_json, "", "it is not JSON"),
-        (from_json, '{"seed": 1' + "0" * 5000 + "}", "it is not JSON"),
+        (from_json, '{"seed": 1' + "0" * 5000 + "}", "number of too many digits"),
+        (from_json, '{"seed": NaN}', "NaN is no number of JSON"),
         (from_json, "[" * 100_000, "nested too deeply"),
         (from_yaml, "a: [1, 2", "it is not YAML"),
         (from_yaml, "a: b: c", "at line 1, column 5; correct it"),
         (from_yaml, "seed: !!python/object/apply:os.system ['false']", "is not YAML"),
-        (from_yaml, "prompt: 2024-13-45", "it is not YAML"),
+        (from_yaml, "seed: 2024-13-45", "seed: expected a whole number, got '2024-"),
+        (from_yaml, "seed: 1:30", "seed: expected a whole number, got '1:30'"),
+        (from_yaml, "seed: 0o17", "seed: expected a whole number, got '0o17'"),
         (from_yaml, "[" * 5000, "nested too deeply"),
         (from_yaml, "? [a]\n: 1", "it is not YAML"),
-        (from_yaml, "", "must be a JSON object"),
+        (from_yaml, "", "it is empty; give a request"),
+        (from_yaml, "- a", "it must be a JSON object, not list"),
         (from_yaml, "3: 4", "it: 3 is unknown"),
         (from_yaml, "controls: {edge: {3: 4}}", "controls.edge.3 is unknown"),
     ],
@@ -108,6 +112,26 @@ def test_text_that_is_no_request_is_told_in_one_line(read, text, said):
     assert said in line
     assert "\n" not in line
     assert len(line) < 400
+
+
+def test_what_is_text_in_yaml_stays_text():
+    request = from_yaml(
+        "prompt: no\nnegative_prompt: 2024-01-01\nguidance: 1e-1\nsigma_max: 8e1\n"
+        "labels: {file: on, classes: {off: '#000000', no: [1, 2, 3], 14: x}}\n"
+        "controls: {off: {map: yes}}"
+    )
+    assert (request.prompt, request.negative_prompt) == ("no", "2024-01-01")
+    assert (request.guidance, request.sigma_max) == (0.1, 80.0)
+    assert request.labels.file == "on"
+    assert list(request.labels.classes) == ["off", "no", "14"]
+    assert request.controls["off"].map == "yes"
+
+
+def test_aliases_that_become_much_are_refused_before_anything_is_told():
+    text = "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+    for last, name in zip("abcdef", "bcdefg", strict=True):
+        text += f"{name}: &{name} [{', '.join([f'*{last}'] * 10)}]\n"
+    assert "holds more than 100000 values" in of_text(from_yaml, text + "seed: *g")
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path):

@@ -270,7 +270,7 @@ def test_all_problems_come_at_once_and_each_once(clip, tmp_path):
         "'egde'",
         "nine.npy has 9 frames",
         "schedule of 'edge' has nothing",
-        "map of 'vis' is 1.5",
+        "map of 'vis': product[0] is 1.5",
         "map of 'depth': rule: 'car > 1' has no '->'",
         "map of 'seg': ",
         "no weights for depth",

@@ -26,7 +26,14 @@ from worldweave.request.sources import (
     maximum,
 )
 from worldweave.request.structure import from_plain, to_plain
-from worldweave.request.walk import anchored, inputs, maps_in, parts
+from worldweave.request.walk import (
+    anchored,
+    inputs,
+    maps_in,
+    named_parts,
+    parts,
+    placed_plain,
+)
 
 LEAVES = st.one_of(
     st.floats(0, 1),
@@ -72,6 +79,43 @@ def test_every_file_of_a_map_is_found_and_placed_and_no_other_text(value):
     assert placed.prompt == "m.mp4"
     back = json.dumps(to_plain(placed)).replace("/here/", "")
     assert back == json.dumps(to_plain(request))
+
+
+@given(MAPS)
+def test_files_of_json_are_placed_as_those_of_the_request_it_means(value):
+    labels = Labels(file="l.mp4", classes="c.json")
+    edge = Control(map=value, video="v.mp4", weights="w", options={"file": "x"})
+    request = Request(
+        prompt="m.mp4", video="in.mp4", labels=labels, controls={"edge": edge}
+    )
+    plain = to_plain(request)
+    before = json.dumps(plain)
+    placed = placed_plain(plain, lambda name: f"/here/{name}")
+    assert placed == to_plain(anchored(request, Path("/here")))
+    assert json.dumps(plain) == before
+    short = {"labels": "l.mp4", "controls": {"edge": to_plain(value)}}
+    placed = placed_plain(short, lambda name: f"/here/{name}")
+    assert placed["labels"] == "/here/l.mp4"
+    wanted = anchored(Request(controls={"edge": Control(map=value)}), Path("/here"))
+    assert placed["controls"]["edge"] == to_plain(wanted.controls["edge"].map)
+
+
+def test_what_is_no_request_is_left_to_be_refused():
+    for plain in (
+        5,
+        {"video": 5, "labels": [], "controls": {"edge": None, "vis": [{"file": "x"}]}},
+        {"controls": {"edge": {"map": {"product": 5, "file": None}, "weights": []}}},
+        {"controls": ["edge"], "file": "x", "weights": "w"},
+    ):
+        assert placed_plain(plain, lambda name: f"/here/{name}") == plain
+
+
+@given(MAPS)
+def test_the_place_of_each_part_leads_to_it(value):
+    for place, part in named_parts(value):
+        key, _, at = place.rstrip("]").partition("[")
+        held = getattr(value, key)
+        assert (held[int(at)] if at else held) is part
 
 
 @given(MAPS)

@@ -72,7 +72,7 @@ def test_an_absent_model_is_told_with_size_licence_and_command(source):
         find(Settings(), source)
     line = str(told.value)
     assert "\n" not in line
-    assert f"needs {source.what}, which is not on this machine" in line
+    assert f"{source.purpose} {source.what}, which is not on this machine" in line
     command = f"hf download {source.repository} {' '.join(source.files)} --local-dir"
     assert f"{command} models/{source.folder} ({source.size}, Apache-2.0)" in line
     assert line.endswith("and set WORLDWEAVE_GROUNDING=models")

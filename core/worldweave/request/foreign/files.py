@@ -14,8 +14,9 @@ from worldweave.request.foreign.batch import LINE_KEYS, split_shared, translate_
 from worldweave.request.foreign.common import is_text
 from worldweave.request.foreign.reading import (
     placed,
+    prompt_text,
     read_lines,
-    read_object,
+    read_spec,
     read_text,
 )
 from worldweave_registry import WorldweaveError
@@ -52,12 +53,11 @@ class Importer:
 
         Raise WorldweaveError where it is no JSON of specs.
         """
-        text = read_text(file)
         if file.suffix.lower() != ".jsonl":
-            spec = read_object(text, str(file))
+            spec = read_spec(file)
             self._refuse_line_of_batch(spec, file)
             return [self._entry(spec, file)]
-        lines = read_lines(text, str(file))
+        lines = read_lines(read_text(file), str(file))
         entries = []
         for index, (line, spec) in enumerate(lines):
             self._refuse_line_of_batch(spec, file)
@@ -72,7 +72,7 @@ class Importer:
 
     def batch(self, file: Path, batch: Path) -> list[Entry]:
         """Return what each line of *batch* asks for on top of the spec of *file*."""
-        spec = read_object(read_text(file), str(file))
+        spec = read_spec(file)
         if (self.flavour or flavour_of(spec)) != "transfer1":
             raise WorldweaveError(
                 f"{file} is a spec of Cosmos-Transfer2.5, whose batches are whole "
@@ -109,7 +109,7 @@ class Importer:
             flavour=self.flavour,
             base=self.base,
             makers=self.makers,
-            read_text=lambda name: (file.parent / name).read_text("utf-8-sig"),
+            read_text=lambda name: prompt_text(file.parent / name),
         )
 
     def _refuse_line_of_batch(self, spec: dict[str, Any], file: Path) -> None:

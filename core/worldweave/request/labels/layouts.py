@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 import numpy as np
@@ -28,6 +29,9 @@ from worldweave.request.labels.table import (
     read_table,
 )
 from worldweave_registry import Problems, WorldweaveError
+
+_First = TypeVar("_First")
+_Second = TypeVar("_Second")
 
 #: Number, name and CityScapes colour of CARLA's classes, as of CARLA 0.9.14.
 CARLA_CLASSES: Final = (
@@ -73,9 +77,9 @@ def plain(
 ) -> tuple[Source, Table]:
     """Open labels in our own format: any file `read_source` takes, and a table.
 
-    The table is required; see `read_entries`.
+    The table is required; see `read_entries`. What is wrong with either is told.
     """
-    return read_source(file), read_table(classes, what)
+    return _both(lambda: _opened(file), lambda: read_table(classes, what))
 
 
 def isaac(
@@ -124,13 +128,16 @@ def carla(
     0.9.14; up to 0.9.13 they were others, so then give *classes*: numbers with names
     replace or add names, colours with names replace the palette.
     """
-    given, rest = ([], None) if classes is None else read_entries(classes, what)
+    no_table: tuple[list[tuple[Key, str]], str | None] = ([], None)
+    source, (given, rest) = _both(
+        lambda: _opened(file),
+        lambda: no_table if classes is None else read_entries(classes, what),
+    )
     numbers = {number: name for number, name, _ in CARLA_CLASSES}
     numbers.update({key: name for key, name in given if isinstance(key, int)})
     palette = {key: name for key, name in given if isinstance(key, tuple)} or {
         colour: numbers[number] for number, _, colour in CARLA_CLASSES
     }
-    source = read_source(file)
     waiting = _until_bright(source)
     pictures: Iterator[Picture] = chain(waiting, source.pictures)
     if not source.is_exact:
@@ -141,6 +148,35 @@ def carla(
         return source, build_table(numbers.items(), rest=rest, what=what)
     source = attrs.evolve(source, pictures=pictures)
     return source, build_table(palette.items(), rest=rest, what=what)
+
+
+def _both(
+    first: Callable[[], _First], second: Callable[[], _Second]
+) -> tuple[_First, _Second]:
+    """Return what *first* and *second* read, or raise Problems of both."""
+    problems: list[str] = []
+    found = _read(first, problems), _read(second, problems)
+    if found[0] is None or found[1] is None:
+        raise Problems(problems)
+    return found[0], found[1]
+
+
+def _read(read: Callable[[], _First], problems: list[str]) -> _First | None:
+    """Return what *read* does, or add to the problems why it does not."""
+    try:
+        return read()
+    except Problems as error:
+        problems += error.problems
+    except WorldweaveError as error:
+        problems.append(str(error))
+    return None
+
+
+def _opened(file: Path) -> Source:
+    # Pictures are read when they are needed, which is after all else has been told.
+    if not os.path.exists(file):
+        raise WorldweaveError(f"there is no file {file}; check the path")
+    return read_source(file)
 
 
 def _isaac_files(folder: Path, what: str) -> tuple[Source, list[Path]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
 
+from worldweave.request.plain import read_object, shown
 from worldweave_registry import Problems, WorldweaveError
 
 #: A colour (r, g, b) or (r, g, b, a), or a number.
@@ -83,18 +84,19 @@ def read_entries(
     if isinstance(classes, str):
         listed = load_json(Path(classes))
     else:
-        listed = {str(key): value for key, value in classes.items()}
+        listed = _with_text_keys(classes, what)
     rest = listed.pop("*", None)
     entries: list[tuple[Key, str]] = []
     problems = []
     if rest is not None and not _is_name(rest):
-        problems.append(f'{what}: "*" is {rest!r}; give the name of a class')
+        problems.append(f'{what}: "*" is {shown(rest)}; give the name of a class')
     by_number = all(_is_number(key) and _is_name(v) for key, v in listed.items())
     has_colours = all(isinstance(v, str) and _HEX.fullmatch(v) for v in listed.values())
     for key, value in listed.items():
         found = _entry(key, value, by_number and not has_colours)
         if not found:
-            problems.append(f"{what}: {key!r}: {value!r} is no class; {_FORMS}")
+            told = f"{shown(key)}: {shown(value)}"
+            problems.append(f"{what}: {told} is {_mistake(value)}")
         entries += found
     if problems:
         raise Problems(problems)
@@ -114,36 +116,26 @@ def read_table(classes: str | Mapping[str, Any] | None, what: str) -> Table:
 
 def load_json(file: Path) -> dict[str, Any]:
     """Return the object that a JSON file holds; a key given twice is an error."""
-    try:
-        found = json.loads(
-            file.read_text("utf-8"),
-            object_pairs_hook=lambda pairs: _without_repeats(file, pairs),
-        )
-    except FileNotFoundError:
-        raise WorldweaveError(f"there is no file {file}; check the path") from None
-    except OSError as error:
-        raise WorldweaveError(f"cannot read {file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise WorldweaveError(
-            f"cannot read {file}: it is not JSON ({error}); mend or write it again"
-        ) from error
-    if not isinstance(found, dict):
-        raise WorldweaveError(
-            f"cannot read {file}: it holds a {type(found).__name__}; write {{}}"
-        )
-    return found
+    if not file.exists():
+        raise WorldweaveError(f"there is no file {file}; check the path")
+    return read_object(file, wanted="a table in JSON")
 
 
-def _without_repeats(file: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise WorldweaveError(
-            f"{file} has the key {repeated!r} twice; keep one, several colours of a "
-            "class are a list"
-        )
-    return found
+def _with_text_keys(classes: Mapping[Any, Any], what: str) -> dict[str, Any]:
+    """Return a table as JSON has it; Python may have numbers for keys."""
+    listed: dict[str, Any] = {}
+    problems = []
+    for key, value in classes.items():
+        is_whole = isinstance(key, Integral) and not isinstance(key, bool)
+        if not isinstance(key, str) and not is_whole:
+            problems.append(f"{what}: {shown(key)} is no key of a table; {_FORMS}")
+        elif str(key) in listed:
+            problems.append(f"{what}: {shown(str(key))} is given twice; keep one")
+        else:
+            listed[str(key)] = value
+    if problems:
+        raise Problems(problems)
+    return listed
 
 
 def _entry(key: str, value: Any, by_number: bool) -> list[tuple[Key, str]]:
@@ -160,6 +152,15 @@ def _entry(key: str, value: Any, by_number: bool) -> list[tuple[Key, str]]:
     if None in colours:
         return []
     return [(colour, key) for colour in colours if colour is not None]
+
+
+def _mistake(value: Any) -> str:
+    """Say why an entry with *value* cannot be read."""
+    if isinstance(value, (list, tuple)) and len(value) == 3:
+        parts = [part for part in value if type(part) is int]
+        if len(parts) == 3 and not all(0 <= part <= 255 for part in parts):
+            return "no colour; give red, green and blue, each 0..255"
+    return f"no class; {_FORMS}"
 
 
 def _colour(value: Any) -> tuple[int, ...] | None:

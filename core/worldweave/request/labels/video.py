@@ -29,12 +29,13 @@ class LabelVideo:
 
 
 def read_labels(
-    labels: Labels, *, frames: int, fps: Fraction, is_cut: bool = False
+    labels: Labels, *, frames: int, fps: Fraction, whole: int | None
 ) -> LabelVideo:
     """Read labels for a video of *frames* at *fps*; a single picture stays one.
 
-    The layouts are `label_layouts.plain`, `isaac` and `carla`; how a picture becomes
-    classes `label_classes.to_classes` says. Raise WorldweaveError for files that
+    whole: the frames there were before max_frames cut the video; None: not known.
+    The layouts are `layouts.plain`, `isaac` and `carla`; how a picture becomes
+    classes `classes.to_classes` says. Raise WorldweaveError for files that
     cannot be read, tables that contradict themselves, pixels that are in no table,
     and lengths that do not fit (see `timing.frame_index`).
     """
@@ -51,6 +52,6 @@ def read_labels(
         stated_fps=labels.fps,
         length=labels.length,
         what=what,
-        is_cut=is_cut,
+        whole=whole,
     )
     return LabelVideo(ids=to_classes(source, table, what)[shown], names=table.names)

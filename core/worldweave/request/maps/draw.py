@@ -87,6 +87,8 @@ def _draw(name: str, value: MapValue, scene: Scene) -> MapArray:
         return _from_array(name, value, canvas)
     if isinstance(value, File):
         return _from_file(name, value, canvas)
+    if isinstance(value, (Boxes, Keyframes)):
+        _refuse_late(name, value, canvas)
     if isinstance(value, Boxes):
         return shapes.draw_boxes(value, canvas)
     if isinstance(value, Keyframes):
@@ -121,6 +123,12 @@ def _drawn(name: str, value: MapValue, scene: Scene) -> list[MapArray]:
     return [_draw(name, part, scene) for part in parts(value)]
 
 
+def _refuse_late(name: str, value: Boxes | Keyframes, canvas: Canvas) -> None:
+    problems = shapes.late_problems(value, canvas)
+    if problems:
+        raise Problems([f"map of {name!r}: {problem}" for problem in problems])
+
+
 def _from_array(name: str, array: object, canvas: Canvas) -> MapArray:
     what = f"map of {name!r}"
     return _timed(as_values(array, what), File(file=""), None, canvas, what)
@@ -146,7 +154,7 @@ def _timed(
         stated_fps=file.fps,
         length=file.length,
         what=what,
-        is_cut=canvas.is_cut,
+        whole=canvas.whole,
     )
     if np.array_equal(index, np.arange(len(values))):
         return values

@@ -43,11 +43,6 @@ class MapFile:
     values: MapArray = attrs.field(eq=attrs.cmp_using(eq=np.array_equal), repr=False)
     fps: Fraction | None
 
-    @property
-    def is_image(self) -> bool:
-        """Tell whether it is one picture, which serves all frames."""
-        return len(self.values) == 1
-
 
 def read_map_file(path: Path | str, *, what: str) -> MapFile:
     """Read a map.
@@ -80,15 +75,17 @@ def read_map_file(path: Path | str, *, what: str) -> MapFile:
             f"{what}: {file} cannot be read as {suffix} ({_reason(error)}); "
             "save it again, as a plain array of numbers"
         ) from error
-    return MapFile(values=as_values(array, f"{what} from {file}"), fps=None)
+    values = as_values(array, f"{what} from {file}", is_ours=True)
+    return MapFile(values=values, fps=None)
 
 
-def as_values(array: object, what: str) -> MapArray:
+def as_values(array: object, what: str, *, is_ours: bool = False) -> MapArray:
     """Return an array or tensor as a map float32 (T, H, W) in 0..1.
 
     (H, W) is one picture; of four axes the channel's, or else the first, must be one
-    long. Floats are 0..1, uint8 0..255, booleans 0 and 1. Raise WorldweaveError for
-    anything else, and for a value outside, with the place of the first.
+    long. Floats are 0..1, uint8 0..255, booleans 0 and 1. *is_ours*: it may be written
+    into, so that a large file is in memory once. Raise WorldweaveError for anything
+    else, and for a value outside, with the place of the first.
     """
     stored = _as_array(array, what)
     values = _three_axes(stored)
@@ -99,7 +96,7 @@ def as_values(array: object, what: str) -> MapArray:
             f"{what} has shape {stored.shape}; give (H, W) or (T, H, W){also}"
         )
     if values.dtype == np.uint8:
-        return values.astype(np.float32) / np.float32(255.0)
+        return _by_255(values)
     if values.dtype == np.bool_:
         return values.astype(np.float32)
     if values.dtype.kind != "f":
@@ -107,7 +104,15 @@ def as_values(array: object, what: str) -> MapArray:
             f"{what} holds {values.dtype}; give floats in 0..1 or uint8 in 0..255"
         )
     refuse_outside(values, what)
-    return values.astype(np.float32).clip(0.0, 1.0)
+    single = values.astype(np.float32, copy=not (is_ours and values.flags.writeable))
+    return np.clip(single, 0.0, 1.0, out=single)
+
+
+def _by_255(values: npt.NDArray[np.uint8]) -> MapArray:
+    """Return bytes as 0..1, with one copy and not two."""
+    single = values.astype(np.float32)
+    single /= np.float32(255.0)
+    return single
 
 
 def refuse_outside(values: npt.NDArray[Any], what: str) -> None:
@@ -174,7 +179,7 @@ def _read_video(file: Path, what: str) -> MapFile:
     except WorldweaveError as error:
         raise WorldweaveError(f"{what}: {error}") from error
     grey = video.frames[..., 0]
-    return MapFile(values=grey.astype(np.float32) / np.float32(255.0), fps=video.fps)
+    return MapFile(values=_by_255(grey), fps=video.fps)
 
 
 def _luma_of_frames(frames: Frames) -> Frames:

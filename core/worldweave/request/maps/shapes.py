@@ -36,13 +36,15 @@ _PIXEL_DIGITS = 9
 class Canvas:
     """What maps are drawn on: the video that is made. size: (H, W).
 
-    is_cut: the source goes on, but no more of it is used (max_frames).
+    whole: the frames there were before max_frames cut the video; None: not known.
     """
 
     frames: int
     size: tuple[int, int]
     fps: Fraction
-    is_cut: bool = False
+    whole: int | None = attrs.field(
+        default=attrs.Factory(lambda self: self.frames, takes_self=True)
+    )
 
 
 def draw_boxes(boxes: Boxes, canvas: Canvas) -> MapArray:
@@ -164,6 +166,25 @@ def keyframes_problems(keyframes: Keyframes) -> list[str]:
             "give boxes or leave it out"
         )
     return problems
+
+
+def late_problems(shapes: Boxes | Keyframes, canvas: Canvas) -> list[str]:
+    """Say what in *shapes* begins after the whole video has ended.
+
+    Each box is needed; of keyframes one must come before the end.
+    """
+    if canvas.whole is None:
+        return []
+    if isinstance(shapes, Boxes):
+        starts = {f"box {at}": box.start for at, box in enumerate(shapes.boxes, 1)}
+    else:
+        starts = {"keyframe 1": shapes.keyframes[0].time}
+    return [
+        f"{name} begins at {start:g} s, but the video ends at "
+        f"{float(canvas.whole / canvas.fps):.6g} s; give seconds before that"
+        for name, start in starts.items()
+        if _position(start, canvas.fps) >= canvas.whole
+    ]
 
 
 def shares(edges: Edges, size: int) -> Edges:

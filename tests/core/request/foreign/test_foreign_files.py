@@ -1,6 +1,7 @@
 """Files of specs are read strictly, and their file names stay true."""
 
 import json
+import os
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 
 from worldweave.request.foreign import control1, transfer25, translate
 from worldweave.request.foreign.files import Importer, as_rows, as_text
-from worldweave.request.foreign.reading import placed, read_lines, read_object
+from worldweave.request.foreign.reading import placed, read_lines, read_spec
 from worldweave_registry import Problems, WorldweaveError
 
 #: What is no spec, and what is said of it.
@@ -51,10 +52,11 @@ worlds = st.builds(
 
 
 @pytest.mark.parametrize("case", BAD.values(), ids=BAD)
-def test_what_is_no_spec_is_told_in_one_line(case):
+def test_what_is_no_spec_is_told_in_one_line(case, tmp_path):
     text, part = case
+    (tmp_path / "here.json").write_text(text)
     with pytest.raises(WorldweaveError, match="here") as caught:
-        read_object(text, "here")
+        read_spec(tmp_path / "here.json")
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -64,10 +66,35 @@ def test_all_bad_lines_are_told_at_once():
     with pytest.raises(Problems) as caught:
         read_lines(text, "here")
     first, second = caught.value.problems
-    assert first.startswith("here, line 3 must be")
-    assert second.startswith("here, line 4: key 'a'")
+    assert first.startswith("here: line 3 must be")
+    assert second.startswith("here: line 4: 'a' is given twice")
     with pytest.raises(WorldweaveError, match="here is empty"):
         read_lines("\n \n", "here")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"prompt_path": "pipe.json", "video_path": "in.mp4"}))
+    (entry,) = Importer().read(spec)
+    (why,) = [n.what for n in entry.made.refused if n.path == "prompt_path"]
+    assert "it is not a regular file; check the path" in why
+    spec.write_text("{}")
+    for read in (
+        lambda: Importer().read(pipe),
+        lambda: Importer().batch(spec, pipe),
+        lambda: Importer().batch(pipe, spec),
+    ):
+        with pytest.raises(WorldweaveError, match="it is not a regular file"):
+            read()
+
+
+def test_the_mark_of_utf8_is_no_part_of_a_spec(tmp_path):
+    for name in ("a.json", "a.jsonl"):
+        (tmp_path / name).write_text('\ufeff{"seed": 3}', "utf-8")
+        (entry,) = Importer().read(tmp_path / name)
+        assert entry.made.request["seed"] == 3
 
 
 def test_a_line_may_hold_the_line_ends_of_unicode():

@@ -20,7 +20,8 @@ FPS = Fraction(24)
 
 
 def read(folder, frames=3, **fields):
-    return read_labels(Labels(file=str(folder), **fields), frames=frames, fps=FPS)
+    labels = Labels(file=str(folder), **fields)
+    return read_labels(labels, frames=frames, fps=FPS, whole=frames)
 
 
 def named(labels):

@@ -46,6 +46,17 @@ def test_a_star_and_a_question_mark_name_many_classes():
     assert rows("s?y -> 1; else -> 0")[0] == [1, 0, 0, 0]
 
 
+def test_only_a_star_and_a_question_mark_are_special():
+    names = ("car[0]", "car0", "car[!0]", "car]", "[")
+    ids = np.arange(5, dtype=np.uint8).reshape(1, 5, 1)
+    labels = LabelVideo(ids=ids, names=names)
+    for at, name in enumerate(names):
+        wanted = [float(each == at) for each in range(5)]
+        assert rows(f"{name} -> 1; else -> 0", labels)[0] == wanted
+    assert rows("car[?] -> 1; else -> 0", labels)[0] == [1, 0, 0, 0, 0]
+    assert rows("*[* -> 1; else -> 0", labels)[0] == [1, 0, 1, 0, 1]
+
+
 def test_capitals_count():
     assert "did you mean 'RoadLine'?" in complaint("roadline -> 1; else -> 0")[0]
 

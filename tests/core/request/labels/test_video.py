@@ -1,6 +1,7 @@
 """Labels in our own format: whole, broken, late, and after H.264."""
 
 import json
+import os
 import re
 from fractions import Fraction
 
@@ -13,7 +14,7 @@ from worldweave.request.labels.video import read_labels
 from worldweave.request.sources import Labels
 from worldweave_plugins.tinyworld.clips import clips
 from worldweave_plugins.tinyworld.labels import CLASS_COLOURS, CLASSES
-from worldweave_registry import WorldweaveError
+from worldweave_registry import Problems, WorldweaveError
 
 FPS = Fraction(24)
 COLOURS = {"sky": [70, 130, 180], "road": "#804080", "car": [[0, 0, 142], "#0000e6"]}
@@ -32,7 +33,8 @@ def street(frames=3, height=12, width=16, car=CAR):
 
 
 def read(file, frames=3, **fields):
-    return read_labels(Labels(file=str(file), **fields), frames=frames, fps=FPS)
+    labels = Labels(file=str(file), **fields)
+    return read_labels(labels, frames=frames, fps=FPS, whole=frames)
 
 
 def named(labels):
@@ -129,7 +131,8 @@ def test_numbers_above_255_make_no_trouble(tmp_path):
 
 
 def test_the_table_may_be_a_file(tmp_path):
-    (tmp_path / "classes.json").write_text(json.dumps(COLOURS))
+    # Some editors put this mark before it.
+    (tmp_path / "classes.json").write_text("\ufeff" + json.dumps(COLOURS), "utf-8")
     picture = save_png(tmp_path / "a.png", street(1)[0])
     labels = read(picture, classes=str(tmp_path / "classes.json"))
     assert np.array_equal(named(labels), names_of(street(1)))
@@ -177,7 +180,9 @@ def test_unlisted_numbers_are_counted(tmp_path):
         ({}, "lists no classes"),
         ({"*": "rest"}, "lists no classes"),
         ({"sky": [0, 0]}, r"'sky': \[0, 0\] is no class"),
-        ({"sky": [0, 0, 256]}, "is no class"),
+        ({"sky": [0, 0, 256]}, r"'sky': \[0, 0, 256\] is no colour; .* each 0..255"),
+        ({"sky": [0, -1, 0]}, r"\[0, -1, 0\] is no colour; .* each 0..255"),
+        ({"sky": [0, 0.5, 256]}, "is no class"),
         ({"sky": []}, None),
         ({"sky": "blue"}, "'blue' is no class"),
         ({"sky": True}, "'sky': True is no class"),
@@ -208,17 +213,35 @@ def test_all_problems_of_a_table_are_told_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"{", "it is not JSON"),
-        (b"\xff\xfe{}", "it is not JSON"),
-        (b"[1]", "it holds a list"),
-        (b"[" * 100_000, "it is not JSON"),
-        (b'{"sky": 1, "sky": 2}', "has the key 'sky' twice"),
+        (b"{", "c.json is not JSON: .* at line 1, column 2"),
+        (b"\xff\xfe{}", r"is not text \(UTF-8\) at byte 1; give a table in JSON"),
+        (b"[1]", "must be a JSON object, not list"),
+        (b"[" * 100_000, "is nested too deeply"),
+        (b'{"sky": 1, "sky": 2}', "'sky' is given twice in one object; keep one"),
+        (b'{"sky": NaN}', "NaN is no number of JSON at line 1, column 9"),
+        (b'{"sky": [%s]}' % (b"1, " * 90_000 + b"1"), r"'sky': \[1, 1.* is no class"),
     ],
 )
 def test_a_broken_table_file_is_refused(tmp_path, content, told):
     (tmp_path / "c.json").write_bytes(content)
     picture = save_png(tmp_path / "a.png", street(1)[0])
     refused(told, picture, classes=str(tmp_path / "c.json"))
+
+
+def test_a_pipe_for_a_table_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "c.json")
+    picture = save_png(tmp_path / "a.png", street(1)[0])
+    refused("it is not a regular file", picture, classes=str(tmp_path / "c.json"))
+
+
+def test_a_table_from_python_may_have_numbers_for_keys_and_nothing_else(tmp_path):
+    np.save(tmp_path / "ids.npy", np.array([[0, 1]]))
+    file = tmp_path / "ids.npy"
+    labels = read(file, classes={0: "off", np.int64(1): "no"})
+    assert named(labels).tolist() == [[["off", "no"]]]
+    refused("False is no key of a table", file, classes={False: "off", 1: "no"})
+    refused("1.0 is no key of a table", file, classes={0: "off", 1.0: "no"})
+    refused("'1' is given twice", file, classes={0: "off", 1: "no", "1": "yes"})
 
 
 def test_broken_label_files_are_refused(tmp_path):
@@ -337,3 +360,23 @@ def test_a_video_of_the_wrong_kind_is_refused(tmp_path):
     video.write(tmp_path / "a.mp4", photo, FPS)
     fields = {"frames": 4, "classes": COLOURS}
     refused("colours that are not in the table", tmp_path / "a.mp4", **fields)
+
+
+@pytest.mark.parametrize("layout", ["plain", "carla"])
+def test_a_missing_file_and_a_missing_table_are_both_told(tmp_path, layout):
+    gone, table = tmp_path / "gone.png", tmp_path / "gone.json"
+    with pytest.raises(Problems) as caught:
+        read(gone, layout=layout, classes=str(table))
+    assert caught.value.problems == (
+        f"there is no file {gone}; check the path",
+        f"there is no file {table}; check the path",
+    )
+
+
+def test_labels_of_another_rate_say_how_they_are_meant_after_a_cut_too(tmp_path):
+    np.save(tmp_path / "ids.npy", np.zeros((6, 2, 2), np.uint8))
+    labels = Labels(file=tmp_path / "ids.npy", classes={"0": "sky"}, fps=12)
+    for whole in (6, None):
+        with pytest.raises(WorldweaveError, match="give match"):
+            read_labels(labels, frames=5, fps=FPS, whole=whole)
+    assert read_labels(labels, frames=5, fps=FPS, whole=30).ids.shape == (5, 2, 2)

@@ -207,3 +207,17 @@ def test_a_feather_is_the_average_over_its_width(values, pixels):
                 soft[at] += part / pixels * lines[min(max(pixel, 0), len(lines) - 1)]
         wanted = np.moveaxis(soft, 0, axis)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("pixels", [1e-300, 1e-10, 9e-4])
+@given(drawn_maps())
+def test_below_a_thousandth_of_a_pixel_nothing_changes(pixels, values):
+    assert feather(values, pixels, CANVAS) is values
+
+
+@given(drawn_maps(), st.sampled_from([1e-3, 1e5]))
+def test_the_narrowest_and_the_widest_feather_are_finite_and_within(values, pixels):
+    found = feather(values, pixels, CANVAS)
+    assert values.min() <= found.min() <= found.max() <= values.max()
+    if pixels < 1 and values.shape[1:] == CANVAS.size:
+        np.testing.assert_allclose(found, values, rtol=0, atol=1e-5)

@@ -305,6 +305,128 @@ def test_a_text_that_is_no_file_is_told_what_to_write():
     ]
 
 
+@pytest.mark.parametrize("text", ["gone.png", "maps/gone", "maps\\gone", "a b.mp4", ""])
+def test_a_name_of_a_file_is_not_taken_for_a_prompt(text):
+    (problem,) = map_problems("edge", text)
+    assert problem.endswith("give a number from 0 to 1, or check the path")
+
+
+@pytest.mark.parametrize("make", [str, lambda name: File(file=name)])
+def test_what_is_no_file_to_read_is_told(tmp_path, make):
+    (problem,) = map_problems("edge", make(str(tmp_path)))
+    assert f"{str(tmp_path)!r}" in problem
+    assert "is a folder; give one file" in problem
+    (problem,) = map_problems("edge", make("/dev/null"))
+    assert "is not a regular file; give one file" in problem
+
+
+#: Of a wrong kind, each in what it says of itself: a line, where in the map, is told.
+WRONG_KINDS = [
+    (
+        Boxes(boxes=[(0, 0, 0.5, 1)]),
+        "boxes[0] is (0, 0, 0.5, 1); give a worldweave.map",
+    ),
+    (Boxes(boxes=Box(box=(0, 0, 1, 1))), "boxes is Box(box=(0.0,"),
+    (
+        Boxes(boxes=[Box(box="0011")]),
+        "boxes[0].box is '0011'; give a list of 4 numbers",
+    ),
+    (Boxes(boxes=[Box(box=(0, 0, 1))]), "boxes[0].box is (0.0, 0.0, 1.0); give a list"),
+    (Boxes(boxes=[Box(box=(0, 0, 1, "1"))]), "boxes[0].box[3] is '1'; give a number"),
+    (
+        Boxes(boxes=[Box(box=(0, 0, 1, 1), value="1")]),
+        "boxes[0].value is '1'; give a n",
+    ),
+    (
+        Boxes(boxes=[Box(box=(0, 0, 1, 1), end=True)]),
+        "boxes[0].end is True; give a num",
+    ),
+    (
+        Keyframes(keyframes=[Keyframe(time=None)]),
+        "keyframes[0].time is None; give a nu",
+    ),
+    (Keyframes(keyframes=5), "keyframes is 5; give a list"),
+    (Rule(rule=None), "rule is None; give text"),
+    (Prompt(prompt="it", allow_empty=1), "allow_empty is 1; give True or False"),
+    (Salient(foreground="1", background=0), "foreground is '1'; give a number"),
+    (Salient(foreground=1, background=None), "background is None; give a number"),
+    (Learned(scale=None), "scale is None; give a number"),
+    (Learned(learned=None), "learned is None; give text"),
+    (Feather(feather=0.5, pixels="3"), "pixels is '3'; give a number"),
+    (File(file=None), "file is None; give text"),
+    (
+        File(file=__file__, match="tme"),
+        "match is 'tme'; give 'frames' or 'time'; did yo",
+    ),
+    (
+        File(file=__file__, length="hld"),
+        "length is 'hld'; give 'error' or 'hold' or 'l",
+    ),
+    (File(file=__file__, match=["time"]), "match is ['time']; give 'frames' or 'time'"),
+    (File(file=__file__, fps="12"), "fps is '12'; give a number"),
+    (Product(product=__file__), "give a list"),
+    (Product(product=LEFT), "product is Boxes("),
+    (Maximum(max={"file": "m.png"}), "give a list"),
+]
+
+
+@pytest.mark.parametrize(("value", "told"), WRONG_KINDS)
+def test_a_field_of_a_wrong_kind_is_told(value, told):
+    (problem,) = map_problems("edge", value)
+    assert problem.startswith("map of 'edge': ")
+    assert told in problem
+    nested = map_problems("edge", 0.5 * value)[-1]
+    assert nested == problem.replace("'edge': ", "'edge': product[1]: ")
+    assert told in refused(value, kind=Problems)
+
+
+def test_all_fields_of_a_wrong_kind_are_told_at_once():
+    value = Feather(feather=Salient(foreground="1", background=None), pixels="3")
+    assert map_problems("edge", value) == [
+        "map of 'edge': pixels is '3'; give a number",
+        "map of 'edge': feather: foreground is '1'; give a number",
+        "map of 'edge': feather: background is None; give a number",
+    ]
+
+
+def test_numbers_of_numpy_are_numbers_in_forms_too():
+    value = Feather(feather=np.float32(0.5), pixels=np.int64(3))
+    box = Box(box=np.array([0, 0, 1, 1]), value=np.float32(0.5), end=np.float64(1))
+    assert map_problems("edge", maximum(value, Boxes(boxes=[box]))) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            Boxes(boxes=[Box(box=(0, 0, 1, 1), start=1 / 3)]),
+            "box 1 begins at 0.333333 s",
+        ),
+        (
+            0.5 * Boxes(boxes=[LEFT.boxes[0], Box(box=(0, 0, 1, 1), start=9, end=10)]),
+            "box 2 begins at 9 s, but the video ends at 0.333333 s; give seconds",
+        ),
+        (
+            Keyframes(keyframes=[Keyframe(time=8), Keyframe(time=9)]),
+            "keyframe 1 begins",
+        ),
+    ],
+)
+def test_what_begins_after_the_video_is_refused_unless_that_is_cut(value, told):
+    assert told in refused(value, kind=Problems)
+    draw("edge", value, Scene(canvas=attrs.evolve(CANVAS, whole=None)))
+    draw("edge", value, Scene(canvas=attrs.evolve(CANVAS, whole=300)))
+    with pytest.raises(Problems, match="begins"):
+        draw("edge", value, Scene(canvas=attrs.evolve(CANVAS, frames=4, whole=8)))
+
+
+def test_what_begins_with_the_last_frame_is_drawn():
+    last = Boxes(boxes=[Box(box=(0, 0, 1, 1), start=7 / 24)])
+    assert draw("edge", last, SCENE)[:, 0, 0].tolist() == [0.0] * 7 + [1.0]
+    late = Keyframes(keyframes=[Keyframe(time=7 / 24), Keyframe(time=99, value=0)])
+    assert draw("edge", late, SCENE)[7].item() == 1.0
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [
@@ -334,7 +456,19 @@ def test_a_text_that_is_no_file_is_told_what_to_write():
         (Feather(feather=0.5, pixels=-1), "feather is -1 pixels wide"),
         (Feather(feather=0.5, pixels=float("inf")), "feather is inf pixels wide"),
         (0.5 * Learned(), "a learned map cannot be computed with; leave the arith"),
-        (1 - (2 * LEFT), "map of 'edge' is 2; give a number from 0 to 1"),
+        (Feather(feather=0.5, pixels=2e5), "200000 pixels wide; give 100000 or less"),
+        (Feather(feather=0.5, pixels=1e300), "pixels wide; give 100000 or less"),
+        (File(file=__file__, fps=1e-300), "fps is 1e-300; give frames per second"),
+        (File(file=__file__, fps=1001), "fps is 1001; give frames per second"),
+        (1 - (2 * LEFT), "map of 'edge': invert.product[0] is 2; give a number"),
+        (
+            maximum(0.5, 0.5 * Feather(feather=LEFT, pixels=-1)),
+            "map of 'edge': max[1].product[1]: feather is -1 pixels wide",
+        ),
+        (
+            Product(product=(0.5, np.full((2, 2), 3.0))),
+            "map of 'edge': product[1] holds values from 3 to 3",
+        ),
         (maximum(0.5, "gone.png"), "is 'gone.png', which is neither"),
     ],
 )
@@ -351,10 +485,10 @@ def test_all_problems_are_told_at_once(tmp_path):
     found = map_problems("edge", maximum(2, 3 * file, "gone.png", Learned()))
     assert [problem.split("; ")[0][:35] for problem in found] == [
         "map of 'edge': a learned map cannot",
-        "map of 'edge' is 2",
-        "map of 'edge' is 3",
-        "map of 'edge': fps is 0",
-        "map of 'edge' is 'gone.png', which ",
+        "map of 'edge': max[0] is 2",
+        "map of 'edge': max[1].product[0] is",
+        "map of 'edge': max[1].product[1]: f",
+        "map of 'edge': max[2] is 'gone.png'",
     ]
 
 

@@ -15,7 +15,8 @@ COUNTS = st.integers(2, 60)
 
 
 def index(have, frames, have_fps=None, fps=24, **how):
-    stated = {"match": None, "stated_fps": None, "length": "error", **how}
+    stated = {"match": None, "stated_fps": None, "length": "error", "whole": frames}
+    stated |= how
     found = frame_index(
         have=have,
         have_fps=None if have_fps is None else Fraction(have_fps),
@@ -106,8 +107,10 @@ def test_a_stated_decimal_means_the_broadcast_rate():
     assert index(3000, 3000, None, rate, stated_fps=29.9700299) == list(range(3000))
 
 
-def test_a_rate_beyond_all_clocks_is_held():
-    assert index(2, 3, None, 24, stated_fps=1e300, length="hold") == [0, 1, 1]
+@pytest.mark.parametrize("fps", [1e-6, 1000])
+def test_the_slowest_and_the_fastest_rates_are_taken(fps):
+    found = index(3, 4, None, 1, stated_fps=fps, match="time", length="hold")
+    assert found == ([0, 0, 0, 0] if fps < 1 else [0, 2, 2, 2])
 
 
 # --- what nobody can tell ----------------------------------------------------
@@ -137,7 +140,9 @@ def test_by_time_without_a_rate_is_refused():
         index(4, 8, None, 24, match="time")
 
 
-@pytest.mark.parametrize("fps", [0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "fps", [0, -1.0, 1e-300, 5e-324, 1000.5, 1e300, float("nan"), float("inf")]
+)
 def test_a_rate_that_is_none_is_refused(fps):
     with pytest.raises(WorldweaveError, match="give frames per second"):
         index(4, 8, None, 24, stated_fps=fps)
@@ -202,3 +207,73 @@ def test_too_short_by_time_names_both_durations():
         r'\(24 frames at 24 fps\); give a longer one, or set length to "hold" or',
     ):
         index(9, 24, 12, 24)
+
+
+# --- a video that is cut -----------------------------------------------------
+
+
+def outcome(*arguments, **how):
+    """The frames, or what is wrong with how the file is meant."""
+    try:
+        return index(*arguments, **how)
+    except WorldweaveError as error:
+        return "match" if "give match" in str(error) else "length"
+
+
+@given(st.data(), COUNTS, COUNTS, RATES, RATES)
+def test_a_cut_does_not_change_what_a_file_means(data, have, whole, theirs, ours):
+    frames = data.draw(st.integers(1, whole))
+    how = {"length": data.draw(st.sampled_from(["hold", "loop", "error"]))}
+    of_whole = outcome(have, whole, theirs, ours, **how)
+    of_part = outcome(have, frames, theirs, ours, whole=whole, **how)
+    if of_whole == "length":  # the end it does not reach may be cut off
+        assert of_part != "match"
+    else:
+        wanted = of_whole if of_whole == "match" else of_whole[:frames]
+        assert of_part == wanted
+
+
+def test_as_many_frames_as_the_whole_video_must_be_told_after_a_cut_too():
+    with pytest.raises(WorldweaveError, match="both have 21 frames, but at 12 and 24"):
+        index(21, 20, 12, 24, whole=21)
+    assert index(21, 20, 12, 24, whole=40) == [n // 2 for n in range(20)]
+
+
+@given(COUNTS, st.integers(1, 60), RATES, RATES)
+def test_where_the_whole_is_not_known_nothing_is_guessed(have, frames, theirs, ours):
+    """What is given without a word is right, whatever the whole is."""
+    given = (have, frames, theirs, ours)
+    found = outcome(*given, whole=None, length="hold")
+    if found == "match":
+        return
+    for whole in {frames, max(have, frames), frames + 7}:
+        known = outcome(*given, whole=whole, length="hold")
+        if known == "match":  # of the frames that are used none depends on it
+            for match in ("frames", "time"):
+                same = outcome(*given, whole=whole, length="hold", match=match)
+                assert same == found
+        else:
+            assert known == found
+
+
+def test_another_rate_must_be_told_where_the_whole_is_not_known():
+    with pytest.raises(WorldweaveError, match=r"12 and 24 fps.*max_frames.*give match"):
+        index(21, 20, 12, 24, whole=None)
+    assert index(21, 20, None, 24, whole=None) == list(range(20))
+    assert index(21, 20, 24, 24, whole=None) == list(range(20))
+    assert index(21, 20, 12, 24, whole=None, match="time") == [
+        n // 2 for n in range(20)
+    ]
+    # A file of fewer frames has fewer than the whole video, whatever that has.
+    assert index(10, 20, 12, 24, whole=None) == [n // 2 for n in range(20)]
+
+
+@pytest.mark.parametrize("whole", [None, 30])
+def test_of_a_cut_video_only_what_is_used_must_be_there(whole):
+    assert index(25, 20, whole=whole) == list(range(20))
+    with pytest.raises(WorldweaveError, match="has 19 frames but the video has 20"):
+        index(19, 20, whole=whole)
+    by_time = {"match": "time", "whole": whole}
+    assert index(25, 20, 24, 24, **by_time) == list(range(20))
+    with pytest.raises(WorldweaveError, match="give a longer one"):
+        index(9, 20, 12, 24, **by_time)
