@@ -19,7 +19,7 @@ PLAIN_WIDTH = 160
 
 def show(found: Mapping[str, Any], console: Console | None = None) -> None:
     """Print the tables of a report."""
-    console = Console() if console is None else console
+    console = Console(markup=False, emoji=False) if console is None else console
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     console.print(_opening(found), markup=False, highlight=False)

@@ -13,7 +13,7 @@ from worldweave.request.maps.sight import BY_RULE, FROM_LABELS
 from worldweave.request.sources import Learned, Objects, Prompt, Salient
 from worldweave.request.spec import Request
 from worldweave.request.walk import maps_in
-from worldweave_registry import Base, Hooks, WeightsError
+from worldweave_registry import Base, Catalog, Hooks, State, WeightsError
 
 
 def problems_of_maps(
@@ -28,34 +28,53 @@ def problems_of_maps(
         problems += schedule_problems(name, control.schedule)
         if isinstance(value, Learned):
             problems += _learned_problems(name, value, request, base, hook)
-    return problems + _blind(request, prepared)
+    return problems
 
 
-def _blind(request: Request, prepared: Mapping[str, Prepared]) -> list[str]:
-    """Return which maps need to see something that the request does not give."""
-    problems = []
+def blind(
+    request: Request, prepared: Mapping[str, Prepared], catalog: Catalog
+) -> dict[str, str]:
+    """Return the modalities whose map needs to see what the request does not give, and
+    what that is."""
+    found = {}
     objects = request.objects or Objects()
-    if not objects.masks.strip():
-        problems.append(
-            f"objects.masks is {objects.masks!r}; give {FROM_LABELS!r}, or what to "
-            'look for: "a car. a person."'
-        )
     for name, each in prepared.items():
         sources = list(maps_in(each.map))
         is_salient = any(isinstance(source, Salient) for source in sources)
         is_prompt = any(isinstance(source, Prompt) for source in sources)
-        from_labels = is_salient and objects.masks == FROM_LABELS
-        if from_labels and request.labels is None:
-            problems.append(
+        if is_salient and not objects.masks.strip():
+            found[name] = (
+                f"objects.masks is {objects.masks!r}; give {FROM_LABELS!r}, or what to "
+                'look for: "a car. a person."'
+            )
+        elif is_salient and objects.masks == FROM_LABELS and request.labels is None:
+            found[name] = (
                 f"map of {name!r} needs to know the objects; give labels, or what to "
                 'look for: objects: {"masks": "a car. a person."}'
             )
+        elif is_salient and not _is_known(objects.classifier, catalog):
+            found[name] = (
+                f"no plugin knows a classifier {objects.classifier!r}; give {BY_RULE!r}"
+                ", or install a plugin that implements worldweave_foreground"
+            )
         looks = is_prompt or (is_salient and _looks(objects))
         if looks and request.video is None:
-            problems.append(
-                f"map of {name!r} needs a source video to look at; give one"
-            )
-    return problems
+            found[name] = f"map of {name!r} needs a source video to look at; give one"
+    return found
+
+
+def _is_known(classifier: str, catalog: Catalog) -> bool:
+    """Tell whether a plugin may know *classifier*: says so, or does not say."""
+    if classifier == BY_RULE:
+        return True
+    silent = any(
+        plugin.state is State.READY
+        and "worldweave_foreground" in plugin.hooks
+        and "worldweave_models" not in plugin.hooks
+        for plugin in catalog.plugins
+    )
+    models = catalog.hook.worldweave_models(task=f"foreground:{classifier}")
+    return silent or models is not None
 
 
 def _looks(objects: Objects) -> bool:

@@ -45,8 +45,8 @@ LIMITS: Mapping[tuple[type, str], Schema] = {
     (Request, "overlap"): {"minimum": 0},
     (Request, "max_frames"): {"minimum": 1},
     (Request, "compat"): {"enum": [*COMPAT, None]},
-    (File, "fps"): _RATE,
-    (Labels, "fps"): _RATE,
+    (File, "fps"): {**_RATE, "maximum": 1000},
+    (Labels, "fps"): {**_RATE, "maximum": 1000},
     (Box, "box"): {"items": {"type": "number", **_PART}},
     (Box, "value"): _PART,
     (Box, "start"): {"minimum": 0},
@@ -63,7 +63,7 @@ LIMITS: Mapping[tuple[type, str], Schema] = {
     (Learned, "scale"): _PART,
     (Product, "product"): _SOME,
     (Maximum, "max"): _SOME,
-    (Feather, "pixels"): {"minimum": 0},
+    (Feather, "pixels"): {"minimum": 0, "maximum": 100000},
     (Schedule, "linear"): {"items": {"type": "number", **_PART}},
     (Schedule, "interval"): {"items": {"type": "number", "minimum": 0}},
 }
@@ -79,6 +79,7 @@ _CLASSES: tuple[type, ...] = (
 )
 # No prompt or file name can hold a null character.
 _TEXT: Schema = {"type": "string", "pattern": "^[^\\u0000]*$"}
+_FILE: Schema = {"type": "string", "pattern": "^[^\\u0000]+$"}
 _ANY_OBJECT: Schema = {"type": "object"}
 
 
@@ -101,7 +102,7 @@ def json_schema() -> Schema:
             },
             "labels": {
                 "description": "A video of classes, or its file name alone.",
-                "oneOf": [_TEXT, _ref("Labels")],
+                "oneOf": [_FILE, _ref("Labels")],
             },
             **{kind.__name__: _of_class(kind) for kind in _CLASSES},
         },
@@ -114,7 +115,7 @@ def _of_map() -> Schema:
         "description": "Values in 0..1: a number, a file name, or one of the forms.",
         "oneOf": [
             {"type": "number", **_PART},
-            _TEXT,
+            _FILE,
             *(_ref(form.__name__) for form in FORMS.values()),
         ],
     }
@@ -128,6 +129,8 @@ def _of_class(kind: type) -> Schema:
     properties, required = {}, []
     for field in attrs.fields(kind):
         schema = _of_hint(hints[field.name])
+        if field.metadata.get("file"):
+            schema = _of_file(schema)
         schema |= LIMITS.get((kind, field.name), {})
         if text := told.get(field.name):
             schema["description"] = text
@@ -144,6 +147,14 @@ def _of_class(kind: type) -> Schema:
         "additionalProperties": False,
     }
     return made if required else {k: v for k, v in made.items() if k != "required"}
+
+
+def _of_file(schema: Schema) -> Schema:
+    """Return *schema* where its texts are file names."""
+    made = schema | _FILE | {"type": schema["type"]} if "pattern" in schema else schema
+    if "anyOf" in made:
+        made = made | {"anyOf": [_of_file(choice) for choice in made["anyOf"]]}
+    return made
 
 
 _SPECIAL: list[tuple[Any, Schema]] = [

@@ -11,7 +11,7 @@ import attrs
 from worldweave.diffusion.sampler import noise_levels
 from worldweave.loading import config_of
 from worldweave.request.check import Prepared, examine, raise_all
-from worldweave.request.check_maps import problems_of_maps
+from worldweave.request.check_maps import blind, problems_of_maps
 from worldweave.request.controls import Footage, read_footage
 from worldweave.request.labels.video import LabelVideo, read_labels
 from worldweave.request.maps.draw import Scene, draw, map_problems, needs_model
@@ -103,6 +103,8 @@ def survey(
     labels, found = _read_labels(request, footage)
     problems += found
     problems += problems_of_maps(request, prepared, base, catalog.hook)
+    cannot_see = blind(request, prepared, catalog)
+    problems += cannot_see.values()
     if base is None or footage is None:
         if base is not None:
             problems += _unavailable(prepared, base, available)
@@ -136,7 +138,9 @@ def survey(
     ready = [
         name
         for name in looked.prepared
-        if name not in looked.pending and name not in looked.learned
+        if name not in looked.pending
+        and name not in looked.learned
+        and name not in cannot_see
     ]
     if request.labels is not None and labels is None:
         # Why is told already; a map cannot know and would say that there are none.

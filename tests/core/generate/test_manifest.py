@@ -113,9 +113,12 @@ def test_what_was_read_is_recorded_and_not_what_is_there_when_it_is_saved(
     assert record["request"]["video"] == str(source)
     assert record["inputs"]["video"] == sha256(source)
     assert record["inputs"]["map edge"] == wanted
-    assert wanted == input_hashes(
-        Request(controls={"edge": Control(map=np.full((2, 3), 0.5, np.float32))})
-    )["map edge"]
+    assert (
+        wanted
+        == input_hashes(
+            Request(controls={"edge": Control(map=np.full((2, 3), 0.5, np.float32))})
+        )["map edge"]
+    )
 
 
 def test_nothing_is_written_into_a_folder_that_is_an_input(made, tmp_path):

@@ -35,6 +35,7 @@ EXAMPLES = sorted(
 # What a field may be, said once more and by hand: the tests would prove nothing if
 # they took it from where the schema takes it.
 text = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=6)
+name = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1)
 part = st.floats(0, 1) | st.sampled_from([0, 1])
 seconds = st.floats(0, 100) | st.integers(0, 9)
 rate = st.none() | st.sampled_from([24, 29.97])
@@ -58,14 +59,14 @@ boxes = thing({"box": box}, value=part, start=seconds, end=st.none() | st.just(7
 moments = thing({"time": seconds}, value=part, box=st.none() | box)
 leaves = st.one_of(
     part,
-    text,
-    thing({"file": text}, **timing),
+    name,
+    thing({"file": name}, **timing),
     thing({"boxes": lists(boxes)}, outside=part),
     thing({"keyframes": lists(moments)}, outside=part),
     thing({"rule": text}),
     thing({"prompt": text}, allow_empty=st.booleans()),
     thing({"foreground": part, "background": part}),
-    thing({"learned": text}, scale=part),
+    thing({"learned": name}, scale=part),
 )
 maps = st.recursive(
     leaves,
@@ -86,15 +87,15 @@ free = st.dictionaries(text, st.none() | st.booleans() | st.lists(text), max_siz
 controls = maps | thing(
     {},
     map=st.none() | maps,
-    video=st.none() | text,
+    video=st.none() | name,
     options=free,
-    weights=st.none() | text,
+    weights=st.none() | name,
     schedule=st.none() | schedules,
 )
-labels = text | thing(
-    {"file": text},
+labels = name | thing(
+    {"file": name},
     layout=st.sampled_from(["plain", "isaac", "carla"]),
-    classes=st.none() | text | free,
+    classes=st.none() | name | free,
     **timing,
 )
 requests = thing(
@@ -102,7 +103,7 @@ requests = thing(
     base=text,
     prompt=text,
     negative_prompt=text,
-    video=st.none() | text,
+    video=st.none() | name,
     controls=st.dictionaries(text, controls, max_size=3),
     labels=st.none() | labels,
     objects=st.none() | thing({}, masks=text, classifier=text),
@@ -183,7 +184,8 @@ def test_an_unknown_key_at_any_depth_both_refuse(plain, data):
     assert not SCHEMA.is_valid(plain)
 
 
-JUNK = [None, True, 1, 0.5, "x", "a\0", [], [1], {}, {"zzz": 1}, {"rule": "x"}, [None]]
+JUNK = [None, True, 1, 0.5, "", "x", "a\0", [], [1], {}, {"zzz": 1}, {"rule": "x"}]
+JUNK += [[None]]
 
 
 @settings(max_examples=200)
@@ -239,7 +241,7 @@ FILLED = {
 }
 
 
-@pytest.mark.parametrize("value", [None, "a\0b", True, 7.5, "zzz", [], {}])
+@pytest.mark.parametrize("value", [None, "", "a\0b", True, 7.5, "zzz", [], {}])
 @pytest.mark.parametrize("path", list(places(FILLED))[1:], ids=str)
 def test_each_kind_of_value_both_take_or_both_refuse(path, value):
     plain = copy.deepcopy(FILLED)

@@ -59,9 +59,7 @@ def data_uri(frames: Iterable[Frames], fps: Fraction, *, crf: int = 14) -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "clip.mp4")
-        video_io.write(
-            file, _enlarged(frames), fps, crf=crf, keyframe_every=_SEEK
-        )
+        video_io.write(file, _enlarged(frames), fps, crf=crf, keyframe_every=_SEEK)
         text = base64.b64encode(file.read_bytes()).decode("ascii")
     return f"data:video/mp4;base64,{text}"
 

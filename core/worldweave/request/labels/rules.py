@@ -136,7 +136,10 @@ def _decide(
             elif not free.any():
                 problems.append(_taken(name, meant, labels.names))
             decides[free] = number
-    present = np.bincount(labels.ids.ravel(), minlength=len(labels.names)) > 0
+    # Frame by frame: it counts in int64, eight bytes for each of the pixel's one.
+    many = len(labels.names)
+    counts = (np.bincount(ids.ravel(), minlength=many) for ids in labels.ids)
+    present = np.any([count > 0 for count in counts], axis=0)
     open_classes = [
         name
         for name, is_present, number in zip(labels.names, present, decides, strict=True)

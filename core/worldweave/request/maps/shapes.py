@@ -26,6 +26,8 @@ from worldweave.request.sources import (
 from worldweave_registry import WorldweaveError, one_line
 
 Edges = npt.NDArray[np.float64]
+#: Seconds; longer than any video.
+LONGEST = 1e9
 #: Times and edges this close to a frame or pixel, of which they are parts, are on it:
 #: 0.7 of 10 pixels is 7, and 0.1 s is a whole number of frames at 30 fps.
 _FRAME_ROUNDING = Fraction(1, 10**6)
@@ -261,9 +263,9 @@ def _value_problems(name: str, value: float) -> list[str]:
 
 
 def _time_problems(name: str, seconds: float) -> list[str]:
-    if 0.0 <= seconds < math.inf:
+    if 0.0 <= seconds <= LONGEST:
         return []
-    return [f"{name} is {seconds:g} s; give seconds from the start, 0 or more"]
+    return [f"{name} is {seconds:g} s; give seconds from the start, 0 to {LONGEST:g}"]
 
 
 def _box_problems(name: str, box: Sequence[float]) -> list[str]:
