@@ -10,7 +10,7 @@ truth itself, the ceiling, beside every one of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import cv2
@@ -102,11 +102,11 @@ class DepthError(Seeing):
     al. 2014): one scale for the whole clip is free. Pixels of the sky do not count;
     what is beyond 80 m is told as 80 m."""
 
-    name: ClassVar[str] = "depth_si_rmse_tiny"
-    summary: ClassVar[str] = (
+    name = "depth_si_rmse_tiny"
+    summary = (
         "scale-invariant RMSE of log depth, as a small network sees it"
     )
-    higher_is_better: ClassVar[bool] = False
+    higher_is_better = False
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's truth."""
@@ -122,9 +122,9 @@ class MaskIoU(Seeing):
     """Intersection over union of each class over the clip, averaged over the classes
     that fill at least a thousandth of the truth."""
 
-    name: ClassVar[str] = "mask_miou_tiny"
-    summary: ClassVar[str] = "mean IoU of the classes, as a small network sees it"
-    higher_is_better: ClassVar[bool] = True
+    name = "mask_miou_tiny"
+    summary = "mean IoU of the classes, as a small network sees it"
+    higher_is_better = True
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's truth."""
@@ -139,11 +139,11 @@ class LaneIoU(Seeing):
     """Intersection over union of the lane lines, both widened by one pixel on every
     side: they are one pixel wide. Clips without lines have no score (NaN)."""
 
-    name: ClassVar[str] = "lane_iou_tiny"
-    summary: ClassVar[str] = (
+    name = "lane_iou_tiny"
+    summary = (
         "IoU of lane lines, widened by 1 px, as a small network sees it"
     )
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's truth."""
@@ -158,11 +158,11 @@ class LidarError(Seeing):
     """Mean absolute difference of log depths at the LiDAR's returns, after the best
     single scale for the clip. Clips with few returns have no score (NaN)."""
 
-    name: ClassVar[str] = "lidar_error_tiny"
-    summary: ClassVar[str] = (
+    name = "lidar_error_tiny"
+    summary = (
         "mean |log depth| error at LiDAR returns, as a small network sees it"
     )
-    higher_is_better: ClassVar[bool] = False
+    higher_is_better = False
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's truth."""
@@ -182,11 +182,11 @@ class TimeObeyed(Seeing):
     """1 where the video shows the time of day that the prompt names, else 0; NaN
     where it names none."""
 
-    name: ClassVar[str] = "time_obeyed_tiny"
-    summary: ClassVar[str] = (
+    name = "time_obeyed_tiny"
+    summary = (
         "is it the prompt's time of day, as a small network sees it"
     )
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's prompt."""
@@ -200,11 +200,11 @@ class ColourObeyed(Seeing):
     """The share of the colours named by the prompt (of cars, arm, things) that the
     video shows: what is missing has no colour. NaN where none is named."""
 
-    name: ClassVar[str] = "colour_obeyed_tiny"
-    summary: ClassVar[str] = (
+    name = "colour_obeyed_tiny"
+    summary = (
         "share of the prompt's colours shown, as a small network sees it"
     )
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better = True
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Compare a video uint8 (T, H, W, 3) with the clip's prompt."""
