@@ -96,7 +96,11 @@ REQUESTS = {
         "'gone.npy'",
         "check",
     ),
-    "a folder for a map": (ON + "--control edge=folder.mp4", "'folder.mp4'", "check"),
+    "a folder for a map": (
+        ON + "--control edge=folder.mp4",
+        "'folder.mp4'",
+        "one file",
+    ),
     "a map file below zero": (ON + "--control edge=negative.npy", "-0.25", "0..1"),
     "a map file above one": (ON + "--control edge=above.npy", "to 3", "0..1"),
     "a map file with holes": (ON + "--control edge=nan.npy", "nan", "0..1"),

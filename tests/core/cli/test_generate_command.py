@@ -19,7 +19,10 @@ MAIN_JOB = (
     "--control vis=0.4 --weights edge=edge.safetensors --weights vis=vis.safetensors "
     "--steps 2 --seed 3"
 )
-FILES = ["out.edge.mp4", "out.manifest.json", "out.mp4", "out.vis.mp4"]
+FILES = [
+    *("out.edge.mp4", "out.manifest.json", "out.mp4"),
+    *("out.report.html", "out.vis.mp4"),
+]
 
 
 def names(out):
@@ -56,6 +59,7 @@ def test_it_says_where_everything_is(run, out):
         f"{out}: 10 frames of 96x64, 24 fps",
         f"{out.with_name('out.edge.mp4')}: control edge",
         f"{out.with_name('out.vis.mp4')}: control vis",
+        f"{out.with_name('out.report.html')}: report, for any browser",
         f"{out.with_name('out.manifest.json')}: manifest, for worldweave replay",
     ]
 
@@ -148,6 +152,13 @@ def test_a_map_of_zero_leaves_no_control_behind(run, out):
         *("--control", "edge=0", "--weights", "edge=gone.safetensors"),
     )
     assert ran.code == 0
+    assert "edge did not run: its map is 0" in ran.stdout.splitlines()
+    assert names(out) == ["out.manifest.json", "out.mp4", "out.report.html"]
+
+
+def test_no_report_where_none_is_wanted(run, out):
+    flags = ("--steps", 1, "--no-report", "--out", out)
+    assert run("generate", "--video", "in.mp4", *flags).code == 0
     assert names(out) == ["out.manifest.json", "out.mp4"]
 
 
