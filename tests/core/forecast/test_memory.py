@@ -117,8 +117,8 @@ def test_large_maps_and_labels_are_in_the_foretold_memory(kind, clip, tmp_path):
     )
     told, peak = json.loads(planned), int(made.split()[-1])
     assert told["peak_host_bytes"] == pytest.approx(peak, rel=0.15)
-    held = told["bytes"]["process"] + told["bytes"]["reading and drawing"]
-    assert held > told["peak_host_bytes"] > 500_000_000
+    drawing = told["bytes"].pop("reading and drawing")
+    assert drawing > sum(told["bytes"].values()) - told["bytes"]["process"]
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ ZEROS = {
     "bytes": np.zeros((4, 4), np.uint8),
     "function": lambda t, y, x: 0 * (t + y + x),
     "keyframes": Keyframes(keyframes=[Keyframe(time=0, value=0.0)]),
-    "late box": Boxes(boxes=[Box(box=(0, 0, 1, 1), start=9)]),
+    "box": Boxes(boxes=[Box(box=(0, 0, 1, 1), value=0)]),
     "product": 0.0 * Boxes(boxes=[Box(box=(0, 0, 1, 1))]),
     "inverse": 1 - Boxes(boxes=[Box(box=(0, 0, 1, 1))]),
     "rule": Rule(rule="road -> 0; else -> 0.0"),

@@ -188,8 +188,8 @@ def constants(value, frames, size):
         "outside of boxes": Boxes(boxes=halves, outside=value),
         "box in time": Boxes(
             boxes=[
-                attrs.evolve(everywhere[0], end=0.1),
-                attrs.evolve(everywhere[0], start=0.1),
+                attrs.evolve(everywhere[0], end=0.01),
+                attrs.evolve(everywhere[0], start=0.01),
             ]
         ),
         "keyframe": Keyframes(keyframes=moments[:1]),
