@@ -148,7 +148,7 @@ SPOILT = {
     "no threads": (lambda record: record["machine"].update(threads=0), "threads"),
     "a dtype": (lambda record: record["machine"].update(dtype="int8"), "'int8'"),
     "a device": (lambda record: record["machine"].update(device="abacus"), "'abacus'"),
-    "a field": (lambda record: record["request"].update(promt="x"), ": promt is unknown"),
+    "a field": (lambda record: record["request"].update(promt="x"), "promt is unknown"),
     "a value": (lambda record: record["request"].update(steps=-1), "steps is -1"),
 }
 
