@@ -103,9 +103,7 @@ class DepthError(Seeing):
     what is beyond 80 m is told as 80 m."""
 
     name = "depth_si_rmse_tiny"
-    summary = (
-        "scale-invariant RMSE of log depth, as a small network sees it"
-    )
+    summary = "scale-invariant RMSE of log depth, as a small network sees it"
     higher_is_better = False
 
     def __call__(self, video: Frames, clip: Clip) -> float:
@@ -140,9 +138,7 @@ class LaneIoU(Seeing):
     side: they are one pixel wide. Clips without lines have no score (NaN)."""
 
     name = "lane_iou_tiny"
-    summary = (
-        "IoU of lane lines, widened by 1 px, as a small network sees it"
-    )
+    summary = "IoU of lane lines, widened by 1 px, as a small network sees it"
     higher_is_better = True
 
     def __call__(self, video: Frames, clip: Clip) -> float:
@@ -159,9 +155,7 @@ class LidarError(Seeing):
     single scale for the clip. Clips with few returns have no score (NaN)."""
 
     name = "lidar_error_tiny"
-    summary = (
-        "mean |log depth| error at LiDAR returns, as a small network sees it"
-    )
+    summary = "mean |log depth| error at LiDAR returns, as a small network sees it"
     higher_is_better = False
 
     def __call__(self, video: Frames, clip: Clip) -> float:
@@ -183,9 +177,7 @@ class TimeObeyed(Seeing):
     where it names none."""
 
     name = "time_obeyed_tiny"
-    summary = (
-        "is it the prompt's time of day, as a small network sees it"
-    )
+    summary = "is it the prompt's time of day, as a small network sees it"
     higher_is_better = True
 
     def __call__(self, video: Frames, clip: Clip) -> float:
@@ -201,9 +193,7 @@ class ColourObeyed(Seeing):
     video shows: what is missing has no colour. NaN where none is named."""
 
     name = "colour_obeyed_tiny"
-    summary = (
-        "share of the prompt's colours shown, as a small network sees it"
-    )
+    summary = "share of the prompt's colours shown, as a small network sees it"
     higher_is_better = True
 
     def __call__(self, video: Frames, clip: Clip) -> float:
