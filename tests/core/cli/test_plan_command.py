@@ -10,7 +10,6 @@ import time
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import constants
 
 from worldweave.checkpoints import store, tensor_file
 from worldweave.io import video
@@ -39,6 +38,7 @@ def data(planned):
 @pytest.fixture
 def without_models(tmp_path, monkeypatch):
     """No model of the grounding plugin is on this machine."""
+    constants = pytest.importorskip("huggingface_hub").constants
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("WORLDWEAVE_GROUNDING", str(tmp_path))
 
