@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
+from worldweave.request.plain import shown
 from worldweave.request.sources import MapValue, is_number
 from worldweave_registry import did_you_mean
 
@@ -25,7 +25,7 @@ def kind_problems(value: Any) -> list[str]:
 
 def told(name: str, value: Any) -> str:
     """Say on one line what *name* is."""
-    return f"{name} is {' '.join(reprlib.repr(value).split())}"
+    return f"{name} is {shown(value)}"
 
 
 def _of_object(value: Any, path: str) -> Iterator[str]:

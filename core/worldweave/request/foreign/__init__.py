@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from worldweave.request.foreign import control1, transfer1, transfer25
+from worldweave.request.foreign import transfer1, transfer1_controls, transfer25
 from worldweave.request.foreign.common import Note, Translation
 
 __all__ = ["FLAVOURS", "Flavour", "Note", "Translation", "flavour_of", "translate"]
@@ -59,7 +59,7 @@ def flavour_of(plain: Mapping[str, Any]) -> Flavour:
 def _telling_key(plain: Mapping[str, Any]) -> str | None:
     """Return the first key that Cosmos-Transfer2.5 knows and Cosmos-Transfer1 not."""
     only_top = {"prompt_path", *transfer25.TOP} - set(transfer1.TOP)
-    only_in_hints = set(transfer25.HINT_KEYS) - set(control1.HINT_KEYS)
+    only_in_hints = set(transfer25.HINT_KEYS) - set(transfer1_controls.HINT_KEYS)
     for key, value in plain.items():
         if key in only_top:
             return key

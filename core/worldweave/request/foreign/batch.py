@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from worldweave.request.foreign import control1
+from worldweave.request.foreign import transfer1_controls
 from worldweave.request.foreign.common import (
     Note,
     Translation,
@@ -93,8 +93,8 @@ def _override(merged: dict[str, Any], overrides: dict[str, Any]) -> list[Note]:
     notes = []
     for name, changes in overrides.items():
         path = f"control_overrides.{name}"
-        if name not in control1.HINTS:
-            why = unknown(name, control1.HINTS, "control_overrides")
+        if name not in transfer1_controls.HINTS:
+            why = unknown(name, transfer1_controls.HINTS, "control_overrides")
         elif not isinstance(merged.get(name), dict):
             why = "the spec has no such control, so the released code ignores it; "
             why += f"add {name} to the spec"

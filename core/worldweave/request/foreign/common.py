@@ -163,14 +163,19 @@ def whole_to(field: str, low: int, high: int, *, also: str = "") -> Reader:
     return read
 
 
-def text_to(field: str) -> Reader:
-    """Read text into *field*; empty text is what the request has anyway."""
+def text_to(
+    field: str, *, wanted: str = "text", empty: str = "empty, as without it"
+) -> Reader:
+    """Read text into *field*; empty text is what the request has anyway.
+
+    wanted: what the text is. empty: what to say where there is none.
+    """
 
     def read(draft: Draft, key: str, value: Any) -> None:
         if not is_text(value):
-            draft.refused(key, f"{short(value)} is no text; correct it")
+            draft.refused(key, f"{short(value)} is no {wanted}; correct it")
         elif not value:
-            draft.dropped(key, "empty, as without it")
+            draft.dropped(key, empty)
         else:
             draft.request[field] = value
             draft.became(key, f"{field} {short(value)}")
@@ -180,17 +185,7 @@ def text_to(field: str) -> Reader:
 
 def file_to(field: str) -> Reader:
     """Read a file name into *field*."""
-
-    def read(draft: Draft, key: str, value: Any) -> None:
-        if not is_text(value):
-            draft.refused(key, f"{short(value)} is no file name; correct it")
-        elif not value:
-            draft.dropped(key, "empty: no file")
-        else:
-            draft.request[field] = value
-            draft.became(key, f"{field} {short(value)}")
-
-    return read
+    return text_to(field, wanted="file name", empty="empty: no file")
 
 
 def dropping(why: str) -> Reader:

@@ -21,7 +21,7 @@ from worldweave.request.foreign.common import (
     unknown,
     whole_to,
 )
-from worldweave.request.foreign.control1 import (
+from worldweave.request.foreign.transfer1_controls import (
     HINT_KEYS,
     HINTS,
     ONE_VIEW,

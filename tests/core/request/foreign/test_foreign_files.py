@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from worldweave.request.foreign import control1, transfer25, translate
+from worldweave.request.foreign import transfer1_controls, transfer25, translate
 from worldweave.request.foreign.files import Importer, as_rows, as_text
 from worldweave.request.foreign.reading import placed, read_lines, read_spec
 from worldweave_registry import Problems, WorldweaveError
@@ -35,7 +35,9 @@ values = st.recursive(
     ),
     max_leaves=6,
 )
-hint_keys = st.sampled_from([*transfer25.HINT_KEYS, *control1.HINT_KEYS, "sigma_max"])
+hint_keys = st.sampled_from(
+    [*transfer25.HINT_KEYS, *transfer1_controls.HINT_KEYS, "sigma_max"]
+)
 hints = st.dictionaries(hint_keys | st.text(), values, max_size=4)
 specs = st.dictionaries(
     st.sampled_from(["prompt", "video_path", "sigma_max", "seed", "num_steps", "fps"])

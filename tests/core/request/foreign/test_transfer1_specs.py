@@ -3,8 +3,8 @@
 import pytest
 
 from worldweave.request.foreign import translate
-from worldweave.request.foreign.control1 import HINT_KEYS, HINTS
 from worldweave.request.foreign.transfer1 import TOP
+from worldweave.request.foreign.transfer1_controls import HINT_KEYS, HINTS
 
 MAKERS = {
     **dict.fromkeys(("edge", "vis"), True),
