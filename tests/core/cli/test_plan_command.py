@@ -38,7 +38,7 @@ def data(planned):
 @pytest.fixture
 def without_models(tmp_path, monkeypatch):
     """No model of the grounding plugin is on this machine."""
-    constants = pytest.importorskip("huggingface_hub").constants
+    constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("WORLDWEAVE_GROUNDING", str(tmp_path))
 
