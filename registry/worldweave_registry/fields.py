@@ -66,6 +66,12 @@ def as_strides(value: Iterable[int]) -> tuple[int, int]:
     return cast("tuple[int, int]", as_tuple(value))
 
 
+def as_choices(value: Mapping[str, Iterable[Any]]) -> Mapping[str, tuple[Any, ...]]:
+    if not isinstance(value, Mapping):
+        return value
+    return Frozen({name: as_tuple(each) for name, each in value.items()})
+
+
 def lower(value: str | None) -> str | None:
     return value.lower() if isinstance(value, str) else value
 
@@ -137,6 +143,21 @@ def _are_strides(value: object) -> bool:
     )
 
 
+def _are_betas(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(_is_number(each) and 0 <= each < 1 for each in value)
+    )
+
+
+def _are_choices(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(each, tuple) and each
+        for name, each in value.items()
+    )
+
+
 def _are_training_names(value: Any) -> bool:
     is_name = _matches(r"[a-z][a-z0-9_]*")
     return isinstance(value, Mapping) and all(
@@ -185,6 +206,15 @@ not_negative = check(
 truth = check(lambda value: isinstance(value, bool), "True or False")
 share = check(
     lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"
+)
+below_one = check(
+    lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1"
+)
+betas = check(_are_betas, "two numbers from 0 to below 1, such as (0.9, 0.98)")
+choices = check(
+    _are_choices,
+    "a mapping from options to the values to draw from, such as "
+    "{'threshold': ['low', 'high']}",
 )
 sizes = check(_are_sizes, "a list of (height, width) in pixels, such as [(704, 1280)]")
 strides = check(

@@ -144,20 +144,43 @@ class Model:
 
 @attrs.frozen(kw_only=True)
 class Recipe:
-    """How to train a branch while the base stays frozen.
+    """How to train a branch while the base stays frozen: all that `train` needs.
 
     The noise level sigma is log-normal: log sigma has mean ``sigma_mean`` and
-    standard deviation ``sigma_std``.
+    standard deviation ``sigma_std``. The optimiser is AdamW.
     """
 
     steps: int = attrs.field(validator=fields.positive_whole)
     learning_rate: float = attrs.field(validator=fields.positive)
+    """The highest; it rises over ``warmup`` and falls over ``cooldown``."""
+    base: str = attrs.field(default="tiny-world", validator=fields.base_name)
+    """The base it is made for, and trains for unless told otherwise."""
     batch_size: int = attrs.field(default=8, validator=fields.positive_whole)
     warmup: int = attrs.field(default=50, validator=fields.whole)
     """Steps over which the learning rate rises from 0."""
+    cooldown: float = attrs.field(default=0.4, validator=fields.share)
+    """The share of the steps, at the end, over which it falls to 0."""
+    betas: tuple[float, float] = attrs.field(
+        default=(0.9, 0.98), converter=fields.as_tuple, validator=fields.betas
+    )
+    """How slowly AdamW's averages of the gradient and of its square follow."""
+    weight_decay: float = attrs.field(default=0.01, validator=fields.not_negative)
+    """On matrices alone."""
+    max_gradient: float = attrs.field(default=1.0, validator=fields.positive)
+    """The norm to which the gradient is clipped."""
+    ema: float = attrs.field(default=0.999, validator=fields.below_one)
+    """How slowly the average of the weights follows; 0: the last weights count."""
     sigma_mean: float = attrs.field(default=0.0, validator=fields.number)
     sigma_std: float = attrs.field(default=1.0, validator=fields.positive)
+    random_options: Mapping[str, tuple[Any, ...]] = attrs.field(
+        factory=dict[str, "tuple[Any, ...]"],
+        converter=fields.as_choices,
+        validator=fields.choices,
+    )
+    """Options of the preprocessor to be drawn for each clip: by name, the values to
+    draw from, as a list or a range."""
     dataset: Lazy | None = attrs.field(default=None, converter=optional_lazy)
+    """A callable (seed, count) that yields clips; None: the base's own."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,221 @@
+"""Judge a modality: what a check is, what comes of it, one after another."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NoReturn
+
+import attrs
+
+from worldweave.testing.subject import NotApplicable, Subject
+from worldweave_registry import Problems, WorldweaveError, did_you_mean, one_line
+
+
+class Failure(Exception):  # noqa: N818 -- a verdict, not a mistake of the caller
+    """What is wrong with a modality, and what its author should do."""
+
+    def __init__(self, says: str, mend: str) -> None:
+        self.says = says
+        self.mend = mend
+        super().__init__(f"{says}; {mend}")
+
+
+def fail(says: str, mend: str) -> NoReturn:
+    """End a check: *says* what was found, with values; *mend* what to do about it."""
+    raise Failure(says, mend)
+
+
+@attrs.frozen(kw_only=True)
+class Check:
+    """One thing that every modality must do.
+
+    name: how it is called, such as "one_frame_is_enough". claim: what holds where it
+    passes, one line. needs: the checks without which there is nothing to look at.
+    since: the minor release that brought it; none becomes stricter between two.
+    """
+
+    name: str
+    claim: str
+    look: Callable[[Subject], None] = attrs.field(repr=False, eq=False)
+    needs: tuple[str, ...] = ()
+    since: str = "0.1"
+
+
+def check(
+    claim: str, *, needs: Iterable[Check] = (), since: str = "0.1"
+) -> Callable[[Callable[[Subject], None]], Check]:
+    """Make a check of a function that looks at a subject.
+
+    The function returns where all is well, calls `fail` where it is not, and raises
+    NotApplicable where there is nothing to look at.
+    """
+
+    def made(look: Callable[[Subject], None]) -> Check:
+        return Check(
+            name=look.__name__,
+            claim=claim,
+            look=look,
+            needs=tuple(each.name for each in needs),
+            since=since,
+        )
+
+    return made
+
+
+class Outcome(enum.Enum):
+    """What came of a check."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    LEFT_OUT = "left out"
+    EXPECTED = "failed as expected"
+    SURPRISED = "passed, though a failure is expected"
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """What came of one check of one modality.
+
+    says: what was found, or why there was nothing to look at; "" where it passed.
+    mend: what to do; "" unless something is to be done.
+    """
+
+    check: Check
+    outcome: Outcome
+    says: str = ""
+    mend: str = ""
+    seconds: float = 0.0
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the modality does not conform."""
+        return self.outcome in (Outcome.FAILED, Outcome.SURPRISED)
+
+
+class Examination:
+    """The verdicts on one modality, each reached once and when it is asked for.
+
+    expected: why a check is known to fail, by its name. That is strict: a check that
+    passes although its failure is expected is as bad as one that fails.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        checks: Iterable[Check],
+        expected: Mapping[str, str] | None = None,
+    ) -> None:
+        self.subject = subject
+        self.checks = {each.name: each for each in checks}
+        self.expected = dict(expected or {})
+        self._found: dict[str, Verdict] = {}
+        raise_problems(
+            [
+                *(
+                    f"there is no check {name!r}{did_you_mean(name, self.checks)}"
+                    for name in self.expected
+                    if name not in self.checks
+                ),
+                *(
+                    f"the expected failure of {name!r} has no reason; give one"
+                    for name, reason in self.expected.items()
+                    if not reason.strip()
+                ),
+            ]
+        )
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Yield the verdict of every check, in order."""
+        for name in self.checks:
+            yield self.verdict(name)
+
+    def verdict(self, name: str) -> Verdict:
+        """Return the verdict of one check; those it needs are reached first."""
+        if name not in self._found:
+            self._found[name] = self._reach(self.checks[name])
+        return self._found[name]
+
+    def _reach(self, one: Check) -> Verdict:
+        for needed in one.needs:
+            if self._raw(needed) is not Outcome.PASSED:
+                return self._with_expectation(
+                    Verdict(
+                        check=one,
+                        outcome=Outcome.LEFT_OUT,
+                        says=f"nothing to look at before {needed} passes",
+                    )
+                )
+        begun = time.perf_counter()
+        found = _look(one, self.subject)
+        spent = time.perf_counter() - begun
+        return self._with_expectation(attrs.evolve(found, seconds=spent))
+
+    def _raw(self, name: str) -> Outcome:
+        """Return what came of a check, expected or not."""
+        outcome = self.verdict(name).outcome
+        return {
+            Outcome.EXPECTED: Outcome.FAILED,
+            Outcome.SURPRISED: Outcome.PASSED,
+        }.get(outcome, outcome)
+
+    def _with_expectation(self, found: Verdict) -> Verdict:
+        reason = self.expected.get(found.check.name)
+        if reason is None:
+            return found
+        if found.outcome is Outcome.FAILED:
+            return attrs.evolve(
+                found, outcome=Outcome.EXPECTED, says=f"{found.says} ({reason})"
+            )
+        if found.outcome is Outcome.PASSED:
+            return attrs.evolve(
+                found,
+                outcome=Outcome.SURPRISED,
+                says=f"a failure is expected ({reason})",
+                mend="take it out of the expected failures",
+            )
+        return found
+
+
+def raise_problems(problems: list[str]) -> None:
+    """Raise Problems if there are any."""
+    if problems:
+        raise Problems(problems)
+
+
+def _look(one: Check, subject: Subject) -> Verdict:
+    try:
+        one.look(subject)
+    except NotApplicable as reason:
+        return Verdict(check=one, outcome=Outcome.LEFT_OUT, says=str(reason))
+    except Failure as found:
+        return Verdict(
+            check=one, outcome=Outcome.FAILED, says=found.says, mend=found.mend
+        )
+    except WorldweaveError as error:
+        return Verdict(
+            check=one,
+            outcome=Outcome.FAILED,
+            says=one_line(error),
+            mend="mend what it names",
+        )
+    except (Exception, SystemExit) as error:
+        # A plugin may raise anything at all, and that is what we are here to tell.
+        return Verdict(
+            check=one,
+            outcome=Outcome.FAILED,
+            says=f"it raised {one_line(error)}{_where(error)}",
+            mend="make it run",
+        )
+    return Verdict(check=one, outcome=Outcome.PASSED)
+
+
+def _where(error: BaseException) -> str:
+    """Return the last place of the traceback, as "(file.py:12)"."""
+    trace, last = error.__traceback__, ""
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename.replace("\\", "/").rsplit("/", 1)[-1]
+        last = f" ({name}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return last
