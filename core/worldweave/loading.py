@@ -109,7 +109,7 @@ def load_base(
     if strides != base.strides:
         raise PluginError(
             f"base {base.name!r} says strides {base.strides} but its autoencoder has "
-            f"{strides} (frames, pixels); report it to the plugin's author"
+            f"{strides} (frames, pixels); {base.autoencoder.report}"
         )
     with torch.device("meta"):
         dit = DiT(config)
@@ -161,15 +161,17 @@ def new_branch(modality: Modality, config: DiTConfig) -> ControlBranch:
     kind = modality.branch.load()
     try:
         branch = kind(config)
-    except Exception as error:
+    except (WorldweaveError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"the branch of {modality.name!r} cannot be built: {one_line(error)}; "
-            "report it to the plugin's author"
+            f"{modality.branch.report}"
         ) from error
     if not isinstance(branch, ControlBranch):
         raise PluginError(
             f"{modality.branch.path} made a {type(branch).__name__}; a modality's "
-            "branch must be a worldweave.ControlBranch; report it to its author"
+            f"branch must be a worldweave.ControlBranch; {modality.branch.report}"
         )
     return branch
 

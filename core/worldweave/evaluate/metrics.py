@@ -8,7 +8,14 @@ from typing import Any, Protocol
 import attrs
 
 from worldweave.base import Clip, ClipMetric, Frames
-from worldweave_registry import Base, Lazy, Modality, PluginError, WorldweaveError
+from worldweave_registry import (
+    Base,
+    Lazy,
+    Modality,
+    PluginError,
+    WorldweaveError,
+    one_line,
+)
 
 
 class Metric(Protocol):
@@ -24,6 +31,7 @@ class AgainstVideo:
     """A modality's own metric: it compares with the clip's video alone."""
 
     metric: Metric
+    report: str = "report it to the plugin's author"
 
     @property
     def name(self) -> str:
@@ -41,8 +49,15 @@ class AgainstVideo:
         return self.metric.higher_is_better
 
     def __call__(self, video: Frames, clip: Clip) -> float:
-        """Score a video uint8 (T, H, W, 3)."""
-        return self.metric(video, clip.video)
+        """Score a video uint8 (T, H, W, 3); raise PluginError where that fails."""
+        try:
+            return float(self.metric(video, clip.video))
+        except (WorldweaveError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"the metric {self.name} failed: {one_line(error)}; {self.report}"
+            ) from error
 
 
 def metrics_for(base: Base, modalities: Iterable[Modality]) -> dict[str, ClipMetric]:
@@ -56,7 +71,9 @@ def metrics_for(base: Base, modalities: Iterable[Modality]) -> dict[str, ClipMet
     found: dict[str, ClipMetric] = {}
     for modality in modalities:
         if modality.metric is not None:
-            found[modality.name] = AgainstVideo(metric=load_metric(modality))
+            found[modality.name] = AgainstVideo(
+                metric=load_metric(modality), report=modality.metric.report
+            )
         elif modality.name in given:
             found[modality.name] = given[modality.name]
     return found | {n: metric for n, metric in given.items() if n not in found}
@@ -87,7 +104,7 @@ def load_metric(modality: Modality) -> Metric:
     if not callable(metric) or not hasattr(metric, "higher_is_better"):
         raise PluginError(
             f"the metric of {modality.name!r} must be callable and say whether "
-            "higher_is_better; report it to the plugin's author"
+            f"higher_is_better; {modality.metric.report}"
         )
     return metric
 
@@ -98,13 +115,13 @@ def _given_by(lazy: Lazy) -> Mapping[str, ClipMetric]:
     if not isinstance(given, Mapping):
         raise PluginError(
             f"{lazy.path} gave {given!r}; it must give a mapping from modality to "
-            "metric; report it to the plugin's author"
+            f"metric; {lazy.report}"
         )
     for name, metric in given.items():
         if not isinstance(metric, ClipMetric):
             raise PluginError(
                 f"{lazy.path} gave {metric!r} for {name!r}; a metric is called with "
-                "(video, clip) and has a name, a summary and higher_is_better; report "
-                "it to the plugin's author"
+                "(video, clip) and has a name, a summary and higher_is_better; "
+                f"{lazy.report}"
             )
     return given

@@ -32,7 +32,7 @@ def foreground_of(base: Base, clip: Clip) -> Mask:
         raise PluginError(
             f"{base.foreground.path} gave a mask {mask.shape} from {mask.min():g} to "
             f"{mask.max():g} for a clip {clip.video.shape}; it must be (T, H, W) in "
-            "0..1; report it to the plugin's author"
+            f"0..1; {base.foreground.report}"
         )
     return mask
 

@@ -235,13 +235,13 @@ def _parts(base: Base, frames: int, size: tuple[int, int]) -> Parts | None:
         raise
     except Exception as error:
         raise PluginError(
-            f"the cost of base {base.name!r} cannot be told: {one_line(error)}; report "
-            "it to the plugin's author"
+            f"the cost of base {base.name!r} cannot be told: {one_line(error)}; "
+            f"{base.cost.report}"
         ) from error
     if not isinstance(parts, Parts):
         raise PluginError(
             f"{base.cost.path} gave {parts!r}, not a worldweave.forecast.cost.Parts; "
-            "report it to the plugin's author"
+            f"{base.cost.report}"
         )
     return parts
 

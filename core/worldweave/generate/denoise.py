@@ -19,10 +19,9 @@ from worldweave.diffusion.sampler import noise_levels, sample
 from worldweave.generate.blend import Blend
 from worldweave.io.sizes import to_frames, to_unit
 from worldweave.loading import LoadedBase
-from worldweave.model.branch import ControlBranch
 from worldweave.model.map_net import MapNet
 from worldweave.model.step import Step
-from worldweave.model.weave import weave
+from worldweave.model.weave import RunBranch, weave
 from worldweave.request.sources import Schedule
 from worldweave_registry import WeightsError
 
@@ -65,7 +64,7 @@ class ChunkOutput:
 
 def denoise(
     base: LoadedBase,
-    branches: Mapping[str, ControlBranch],
+    branches: Mapping[str, RunBranch],
     chunk: ChunkInput,
     tick: Callable[[int], None],
 ) -> ChunkOutput:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from torch import Tensor
 from worldweave.base import Frames
 from worldweave.checkpoints.map_file import load_map_net
 from worldweave.diffusion.sampler import SIGMA_MAX
+from worldweave.generate.blame import misfits_named, named
 from worldweave.generate.call import request_of_call
 from worldweave.generate.denoise import ChunkInput, denoise
 from worldweave.generate.effective import per_frame
@@ -41,6 +45,8 @@ from worldweave_registry import (
     resolve,
 )
 
+logger = logging.getLogger("worldweave")
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class Active:
@@ -53,7 +59,11 @@ class Active:
 
 
 class Pipeline:
-    """A base in memory with the branches that are switched on."""
+    """A base in memory with the branches that are switched on.
+
+    Threads may share it. One generation runs at a time; what is enabled or disabled
+    meanwhile takes effect after it, and the logger "worldweave" says so.
+    """
 
     def __init__(self, base: LoadedBase, catalog: Catalog) -> None:
         self.base = base
@@ -61,24 +71,24 @@ class Pipeline:
         self.active: dict[str, Active] = {}
         self._digests: dict[Path, str] = {}
         self._busy = threading.RLock()
+        self._is_generating = False
 
     def enable(self, name: str, *, weights: str | Path | None = None) -> None:
         """Load the branch of modality *name*; the base stays as it is.
 
-        *weights* is a branch checkpoint other than the plugin's own. Waits for a
-        running generation. Raise WeightsError where none fit this base.
+        *weights* is a branch checkpoint other than the plugin's own. It is read at
+        once, and switched on between generations. Raise WeightsError where none fit
+        this base; then all is as before.
         """
         modality = self.catalog.find(name)
-        with self._busy:
-            path = (
-                Path(weights)
-                if weights is not None
-                else resolve(
-                    branch_weights(modality, self.base.description.name),
-                    self.catalog.hook,
-                )
-            )
-            branch = load_branch(modality, self.base.config, self.base.placement, path)
+        own = self.base.description.name
+        path = (
+            Path(weights)
+            if weights is not None
+            else resolve(branch_weights(modality, own), self.catalog.hook)
+        )
+        branch = load_branch(modality, self.base.config, self.base.placement, path)
+        with self._between_generations(f"{name!r} is enabled"):
             self._digests.pop(path, None)
             self.active[name] = Active(
                 modality=modality,
@@ -89,13 +99,36 @@ class Pipeline:
 
     def disable(self, name: str) -> None:
         """Free the branch of modality *name*; the base stays as it is."""
-        with self._busy:
+        with self._between_generations(f"{name!r} is disabled"):
             if name not in self.active:
                 enabled = ", ".join(self.active) or "none"
                 raise UnknownModalityError(
                     f"{name!r} is not enabled; enabled: {enabled}"
                 )
             del self.active[name]
+        # A plugin's module may hold itself in a circle, and a GPU's memory is not
+        # free for others before the allocator lets go of it.
+        gc.collect()
+        if self.base.placement.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @contextlib.contextmanager
+    def _generation(self) -> Iterator[None]:
+        """Have the pipeline to oneself, from the plan to the last frame."""
+        with self._busy:
+            was, self._is_generating = self._is_generating, True
+            try:
+                yield
+            finally:
+                self._is_generating = was
+
+    @contextlib.contextmanager
+    def _between_generations(self, what: str) -> Iterator[None]:
+        """Wait for a generation of another thread; say so where one is running."""
+        if self._is_generating:
+            logger.warning("a generation is running; %s once it has ended", what)
+        with self._busy:
+            yield
 
     def generate(
         self,
@@ -115,17 +148,18 @@ class Pipeline:
         controls: ready control videos. options: preprocessor options. settings:
         any other field of `Request` (seed, steps, guidance, ...).
         """
-        request = request_of_call(
-            self.base.description.name,
-            self.active,
-            prompt,
-            video,
-            maps,
-            controls,
-            options,
-            {"compat": self.base.compat, **settings},
-        )
-        return self.run(request, progress=progress)
+        with self._generation():
+            request = request_of_call(
+                self.base.description.name,
+                self.active,
+                prompt,
+                video,
+                maps,
+                controls,
+                options,
+                {"compat": self.base.compat, **settings},
+            )
+            return self.run(request, progress=progress)
 
     def run(
         self, request: Request, *, progress: Callable[[Tick], None] | None = None
@@ -134,7 +168,7 @@ class Pipeline:
 
         Raise Problems naming everything that is wrong with it.
         """
-        with self._busy:
+        with self._generation():
             plan = make_plan(
                 request,
                 self.catalog,
@@ -147,14 +181,16 @@ class Pipeline:
         self, plan: Plan, *, progress: Callable[[Tick], None] | None = None
     ) -> Generation:
         """Make the video of *plan*, whose branches are all enabled."""
-        with self._busy, torch.inference_mode():
+        with self._generation(), torch.inference_mode():
             # Now: files and arrays may be others when the result is saved.
             request = anchored(self._with_weights(plan), Path.cwd())
             weights = self._hashes(plan)
             inputs = input_hashes(request, _known(request, weights))
             begun = time.perf_counter()
             base = self.base.description
-            running = {name: self.active[name].branch for name in plan.prepared}
+            found = {name: self.active[name] for name in plan.prepared}
+            running = {n: named(n, a.modality, a.branch) for n, a in found.items()}
+            modalities = {name: each.modality for name, each in found.items()}
             chunks = cut(plan.frames, base.chunk_frames, plan.request.overlap)
             steps = plan.request.steps or base.steps
             learned = self._learned(plan)
@@ -174,12 +210,9 @@ class Pipeline:
                             )
                         )
 
-                output = denoise(
-                    self.base,
-                    running,
-                    self._chunk_input(plan, chunk, made, steps, text, learned),
-                    tick,
-                )
+                given = self._chunk_input(plan, chunk, made, steps, text, learned)
+                with misfits_named(modalities):
+                    output = denoise(self.base, running, given, tick)
                 made.append(output.frames[chunk.known :])
                 effective.append(output.effective)
             return Generation(

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from torch import Tensor
 
-from worldweave.model.branch import ControlBranch
 from worldweave.model.dit import DiT
 from worldweave.model.patches import token_grid
 from worldweave.model.step import Step
 
+#: A branch, or what runs one: (latent, step, hint) to residuals.
+RunBranch: TypeAlias = Callable[[Tensor, Step, Tensor], Sequence[Tensor]]
+
+
+class MisfitError(ValueError):
+    """The residuals of a branch do not fit the base."""
+
+    def __init__(self, branch: str, message: str) -> None:
+        self.branch = branch
+        super().__init__(message)
+
 
 def weave(
     base: DiT,
-    branches: Mapping[str, ControlBranch],
+    branches: Mapping[str, RunBranch],
     latent: Tensor,
     step: Step,
     hints: Mapping[str, Tensor],
@@ -24,7 +35,8 @@ def weave(
 
     Hints are (1 or B, C', T, H, W), maps (1 or B, T, H, W) on the token grid,
     normalised. All three mappings have the same keys; their order fixes the order
-    of summation. Raise ValueError where residuals or maps do not fit the base.
+    of summation. Raise MisfitError where residuals do not fit the base, ValueError
+    where maps do not.
     """
     grid = token_grid(latent, base.config.patch)
     residuals = []
@@ -44,16 +56,18 @@ def _refuse_misfit(
     tokens: tuple[int, ...],
 ) -> None:
     if len(residuals) > len(base.blocks):
-        raise ValueError(
+        raise MisfitError(
+            name,
             f"branch {name!r} gave {len(residuals)} residuals but the base has "
-            f"{len(base.blocks)} blocks; give at most one per block"
+            f"{len(base.blocks)} blocks; give at most one per block",
         )
     wanted = (*tokens, base.config.hidden)
     for block, residual in enumerate(residuals):
         if tuple(residual.shape) != wanted:
-            raise ValueError(
+            raise MisfitError(
+                name,
                 f"branch {name!r} gave a residual {tuple(residual.shape)} for block "
-                f"{block}, the base needs {wanted} (B, T, H, W, D)"
+                f"{block}, the base needs {wanted} (B, T, H, W, D)",
             )
     if tuple(map_.shape[1:]) != tokens[1:] or map_.shape[0] not in (1, tokens[0]):
         raise ValueError(

@@ -13,7 +13,13 @@ from worldweave.io import sizes
 from worldweave.io import video as video_io
 from worldweave.request.check import Prepared, Preprocessor
 from worldweave.request.spec import Request, VideoValue
-from worldweave_registry import Base, PluginError, WorldweaveError
+from worldweave_registry import (
+    Base,
+    Modality,
+    PluginError,
+    WorldweaveError,
+    one_line,
+)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -92,7 +98,12 @@ def make_controls(
         if name in footage.ready:
             controls[name] = footage.ready[name]
         elif each.preprocessor is not None and footage.source is not None:
-            controls[name] = run_preprocessor(name, each.preprocessor, footage.source)
+            controls[name] = run_preprocessor(
+                name,
+                each.preprocessor,
+                footage.source,
+                report=report_of(each.modality),
+            )
     return controls
 
 
@@ -175,25 +186,37 @@ def _length_problem(what: str, length: int, frames: int | None) -> list[str]:
     ]
 
 
-def run_preprocessor(name: str, preprocess: Preprocessor, source: Frames) -> Frames:
+def run_preprocessor(
+    name: str,
+    preprocess: Preprocessor,
+    source: Frames,
+    *,
+    report: str = "report it to the plugin's author",
+) -> Frames:
     """Return the control that the preprocessor of modality *name* makes of *source*.
 
-    Raise PluginError where it fails or gives anything but frames like the source's.
+    Raise PluginError, ending in *report*, where it fails or gives anything but frames
+    like the source's.
     """
     try:
         made = preprocess(source.copy())
-    except WorldweaveError:
+    except (WorldweaveError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
-            f"the preprocessor of {name!r} failed: {type(error).__name__}: {error}; "
-            "report it to the plugin's author"
+            f"the preprocessor of {name!r} failed: {one_line(error)}; {report}"
         ) from error
     is_array = isinstance(made, np.ndarray)
     if not is_array or made.shape != source.shape or made.dtype != source.dtype:
         got = f"{made.dtype} {made.shape}" if is_array else type(made).__name__
         raise PluginError(
             f"the preprocessor of {name!r} gave {got}, expected "
-            f"{source.dtype} {source.shape}; report it to the plugin's author"
+            f"{source.dtype} {source.shape}; {report}"
         )
     return made
+
+
+def report_of(modality: Modality) -> str:
+    """Return whom to tell where the preprocessor of *modality* fails."""
+    part = modality.preprocessor or modality.branch
+    return part.report

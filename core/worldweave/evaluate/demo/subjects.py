@@ -16,7 +16,7 @@ from worldweave.evaluate.regions import Mask, foreground_of
 from worldweave.io import sizes
 from worldweave.io import video as video_io
 from worldweave.request.check import make_preprocessor
-from worldweave.request.controls import run_preprocessor
+from worldweave.request.controls import report_of, run_preprocessor
 from worldweave_registry import Base, Modality, WorldweaveError
 
 #: How far, as a share of the half axes, the ellipse's edge fades on either side.
@@ -176,7 +176,9 @@ def _preprocessed(modality: Modality, frames: Frames) -> Frames:
     preprocess = make_preprocessor(modality.name, modality, {})
     if preprocess is None:
         raise WorldweaveError(f"{modality.name!r} has no preprocessor")
-    return run_preprocessor(modality.name, preprocess, frames)
+    return run_preprocessor(
+        modality.name, preprocess, frames, report=report_of(modality)
+    )
 
 
 def _foreground(base: Base, clip: Clip) -> tuple[Mask, str]:
