@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import reprlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pluggy
 
-from worldweave_registry.errors import PluginError, WorldweaveError
+from worldweave_registry.errors import LicenseError, PluginError, WorldweaveError
+from worldweave_registry.licenses import Allowed
 from worldweave_registry.modality import Model
 from worldweave_registry.wording import one_line
 
@@ -25,12 +26,18 @@ class Hooks:
     implementation ``tryfirst`` or ``trylast`` go first or last. A plugin that
     fails does not keep the next from answering. If none answers, its error is
     raised: as it is if it is the only one and meant for the user, otherwise as
-    a PluginError naming the plugins.
+    a PluginError naming the plugins. Left out is who stands under a licence that
+    is not allowed, or would run a model that does; if nobody else answers, a
+    LicenseError names who was left out.
     """
 
     relays: Mapping[str, pluggy.HookRelay] = attrs.field(repr=False)
     """Plugin id -> the hooks of this plugin alone."""
     is_traced: bool = False
+    allowed: Allowed | None = None
+    """The licences that may be used; None: any."""
+    refused: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    """Plugin id -> why the licence of its code is not allowed."""
 
     def worldweave_fetch(self, *, uri: str) -> Path | None:
         """Return the local file the first plugin that knows *uri* gives, or None."""
@@ -39,11 +46,15 @@ class Hooks:
 
     def worldweave_map(self, *, prompt: str, video: Any) -> Any:
         """Return the first map, as the plugin gave it and unchecked, or None."""
-        return self._first("worldweave_map", _as_it_is, prompt=prompt, video=video)
+        return self._first(
+            "worldweave_map", _as_it_is, "map", prompt=prompt, video=video
+        )
 
     def worldweave_objects(self, *, prompt: str, video: Any) -> Any:
         """Return the first masks by object, unchecked, or None."""
-        return self._first("worldweave_objects", _as_it_is, prompt=prompt, video=video)
+        return self._first(
+            "worldweave_objects", _as_it_is, "objects", prompt=prompt, video=video
+        )
 
     def worldweave_foreground(
         self, *, classifier: str, video: Any, masks: Mapping[str, Any]
@@ -52,6 +63,7 @@ class Hooks:
         return self._first(
             "worldweave_foreground",
             _as_it_is,
+            f"foreground:{classifier}",
             classifier=classifier,
             video=video,
             masks=masks,
@@ -60,14 +72,41 @@ class Hooks:
     def worldweave_models(self, *, task: str) -> tuple[Model, ...] | None:
         """Return the models that the first plugin that knows *task* reads, or None."""
         answer: tuple[Model, ...] | None = self._first(
-            "worldweave_models", _as_models, task=task
+            "worldweave_models", _as_models, task, task=task
         )
         return answer
 
-    def _first(self, hook: str, convert: Callable[[Any], Any], **arguments: Any) -> Any:
-        failures: list[tuple[str, BaseException]] = []
+    def refusal(self, hook: str, task: str) -> str:
+        """Return why licences leave no plugin that could do *task*, in one line.
+
+        hook: the one that does it. Nothing where a plugin is left, or none was there.
+        """
+        left_out = []
         for plugin in self._in_turn(hook):
             try:
+                why = self._left_out(plugin, task)
+            except (Exception, SystemExit):
+                why = ""  # told by the call itself
+            if not why:
+                return ""
+            left_out.append(why)
+        return _left_out_alone(hook, left_out) if left_out else ""
+
+    def _first(
+        self,
+        hook: str,
+        convert: Callable[[Any], Any],
+        reading_for: str = "",
+        **arguments: Any,
+    ) -> Any:
+        """Return the first answer; *reading_for* is the task it takes models for."""
+        failures: list[tuple[str, BaseException]] = []
+        left_out: list[str] = []
+        for plugin in self._in_turn(hook):
+            try:
+                if why := self._left_out(plugin, reading_for):
+                    left_out.append(why)
+                    continue
                 answer = call(
                     self.relays[plugin], plugin, hook, self.is_traced, **arguments
                 )
@@ -76,12 +115,35 @@ class Hooks:
             except (Exception, SystemExit) as error:
                 failures.append((plugin, error))
         if not failures:
+            if left_out:
+                raise LicenseError(_left_out_alone(hook, left_out))
             return None
         first = failures[0][1]
-        if len(failures) == 1 and isinstance(first, WorldweaveError):
+        if len(failures) == 1 and not left_out and isinstance(first, WorldweaveError):
             raise first
-        told = "; ".join(f"{plugin!r}: {one_line(error)}" for plugin, error in failures)
-        raise PluginError(f"{hook} failed in plugin {told}") from first
+        told = [f"{plugin!r}: {one_line(error)}" for plugin, error in failures]
+        told += (f"left out: {why}" for why in left_out)
+        raise PluginError(f"{hook} failed in plugin {'; '.join(told)}") from first
+
+    def _left_out(self, plugin: str, task: str) -> str:
+        """Return why the licence of *plugin*, or of a model it reads, is not allowed.
+
+        Raise whatever it raises when it is asked for the models of *task*.
+        """
+        if self.allowed is None:
+            return ""
+        if plugin in self.refused:
+            return f"plugin {plugin!r}: {self.refused[plugin]}"
+        hook = "worldweave_models"
+        if not task or not getattr(self.relays[plugin], hook).get_hookimpls():
+            return ""
+        answer = call(self.relays[plugin], plugin, hook, self.is_traced, task=task)
+        refusals = [
+            f"model {model.name!r} of plugin {plugin!r}: {outside}"
+            for model in ([] if answer is None else _as_models(answer))
+            if (outside := self.allowed.refusal(model.license))
+        ]
+        return "; ".join(refusals)
 
     def _in_turn(self, hook: str) -> list[str]:
         turns = [
@@ -90,6 +152,13 @@ class Hooks:
             for implementation in getattr(relay, hook).get_hookimpls()
         ]
         return list(dict.fromkeys(plugin for *_, plugin in sorted(turns)))
+
+
+def _left_out_alone(hook: str, left_out: Iterable[str]) -> str:
+    return (
+        f"{hook} has no answer; left out: {'; '.join(left_out)}; allow that too, or "
+        "install another plugin"
+    )
 
 
 def call(

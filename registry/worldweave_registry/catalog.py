@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -14,13 +14,16 @@ from worldweave_registry.calls import Hooks
 from worldweave_registry.errors import (
     AmbiguousBaseError,
     AmbiguousModalityError,
+    LicenseError,
     PluginError,
     UnavailableBaseError,
     UnavailableModalityError,
     UnknownBaseError,
     UnknownModalityError,
 )
-from worldweave_registry.modality import Modality
+from worldweave_registry.fetch import weights_refusal
+from worldweave_registry.licenses import Allowed, allowed_of
+from worldweave_registry.modality import Modality, Weights
 from worldweave_registry.wording import did_you_mean
 
 D = TypeVar("D", Modality, Base)
@@ -49,11 +52,43 @@ class Plugin:
     bases: tuple[Base, ...] = ()
     hooks: tuple[str, ...] = ()
     """The hooks it implements."""
+    license: str = ""
+    """Of its distribution; what it supplies states its own."""
+    home: str = ""
+    """The address of the project."""
+    tracker: str = ""
+    """The address where bugs are reported."""
+    entry: str = ""
+    """What its entry point names: ``package.module``."""
+    where: str = ""
+    """The folder its distribution is installed in."""
+    seconds: float = attrs.field(default=0.0, eq=False)
+    """How long it took to import it and to ask what it supplies."""
+    remark: str = attrs.field(default="", eq=False)
+    """One line on what is not as it should be though the plugin works."""
 
     @property
     def id(self) -> str:
         """``name@distribution``, which no two plugins share."""
         return f"{self.name}@{self.distribution}"
+
+    @property
+    def report(self) -> str:
+        """Whom to tell where it fails, as the end of an error's line."""
+        if self.tracker:
+            return f"report it to {self}: {self.tracker}"
+        return f"report it to the author of {self}"
+
+    @property
+    def licenses(self) -> tuple[str, ...]:
+        """The licences of its code: of what it supplies, else of its distribution."""
+        stated = [each.license for each in self.supplied]
+        return tuple(dict.fromkeys(stated or [self.license]))
+
+    @property
+    def supplied(self) -> tuple[Modality | Base, ...]:
+        """All it describes."""
+        return (*self.modalities, *self.bases)
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}"
@@ -68,6 +103,8 @@ class _Kind(Generic[D]):
     unknown: type[PluginError]
     ambiguous: type[PluginError]
     unavailable: type[PluginError]
+    instead: str
+    """What to do without one of them."""
 
 
 _MODALITY = _Kind[Modality](
@@ -76,6 +113,7 @@ _MODALITY = _Kind[Modality](
     UnknownModalityError,
     AmbiguousModalityError,
     UnavailableModalityError,
+    "leave the modality out",
 )
 _BASE = _Kind[Base](
     "base",
@@ -83,6 +121,7 @@ _BASE = _Kind[Base](
     UnknownBaseError,
     AmbiguousBaseError,
     UnavailableBaseError,
+    "choose another base",
 )
 
 
@@ -100,6 +139,54 @@ class Catalog:
     """What WORLDWEAVE_PLUGINS names; None if it is not set."""
 
     @property
+    def allowed(self) -> Allowed | None:
+        """The licences that may be used; None: any."""
+        return self.hook.allowed
+
+    def allowing(
+        self, licenses: Iterable[str] | None, *, told_by: str = "licenses"
+    ) -> Catalog:
+        """Return the same plugins, of which only those under *licenses* can be used.
+
+        licenses: SPDX ids, SPDX expressions or addresses; None: any licence. told_by:
+        who says so, for errors. `find` and `find_base` refuse code under any other,
+        `resolve` and `locate` refuse weights, and the hooks leave out plugins and
+        models. Raise LicenseError for what looks like no licence.
+        """
+        allowed = None
+        if licenses is not None:
+            allowed = allowed_of(licenses, told_by=told_by, known=self._licenses())
+        refused = {
+            plugin.id: refusal
+            for plugin in self.plugins
+            if allowed is not None and (refusal := allowed.refusal(*plugin.licenses))
+        }
+        hook = attrs.evolve(self.hook, allowed=allowed, refused=refused)
+        return attrs.evolve(self, hook=hook)
+
+    def refusal(self, what: Plugin | Modality | Base | Weights) -> str:
+        """Return in one line why the licence of *what* keeps it from being used.
+
+        Nothing where it may be. Of a modality or a base the weights are not looked
+        at: they have licences of their own.
+        """
+        if self.allowed is None:
+            return ""
+        if isinstance(what, Weights):
+            return weights_refusal(what, self.allowed)
+        if isinstance(what, Plugin):
+            outside = self.allowed.refusal(*what.licenses)
+            return outside and f"plugin {what.id!r} of {what}: {outside}"
+        kind: _Kind[Any] = _MODALITY if isinstance(what, Modality) else _BASE
+        supplied = [plugin for plugin, found in self._all(kind) if found is what]
+        of = f" of {supplied[0]}" if supplied else ""
+        outside = self.allowed.refusal(what.license)
+        return outside and (
+            f"{kind.word} {what.name!r}{of}: {outside}; allow that too, or "
+            f"{kind.instead}"
+        )
+
+    @property
     def modalities(self) -> dict[str, Modality]:
         """Every modality by the shortest name that `find` accepts."""
         return self._by_name(_MODALITY)
@@ -112,26 +199,45 @@ class Catalog:
     def find(self, name: str) -> Modality:
         """Return the modality called *name* or ``name@distribution``.
 
-        Raises UnknownModalityError, AmbiguousModalityError, or
-        UnavailableModalityError if its plugin is not ready.
+        Raises UnknownModalityError, AmbiguousModalityError,
+        UnavailableModalityError if its plugin is not ready, or LicenseError.
         """
-        return self._look_up(_MODALITY, name)[1]
+        return self._permitted(self._look_up(_MODALITY, name)[1])
 
     def plugin_of(self, name: str) -> Plugin:
-        """Return the plugin that supplies the modality; raises as `find` does."""
+        """Return the plugin that supplies the modality, whatever its licence.
+
+        Otherwise raises as `find` does.
+        """
         return self._look_up(_MODALITY, name)[0]
 
     def find_base(self, name: str) -> Base:
         """Return the base called *name* or ``name@distribution``.
 
-        Raises UnknownBaseError, AmbiguousBaseError, or UnavailableBaseError
-        if its plugin is not ready.
+        Raises UnknownBaseError, AmbiguousBaseError, UnavailableBaseError if
+        its plugin is not ready, or LicenseError.
         """
-        return self._look_up(_BASE, name)[1]
+        return self._permitted(self._look_up(_BASE, name)[1])
 
     def plugin_of_base(self, name: str) -> Plugin:
-        """Return the plugin that supplies the base; raises as `find_base` does."""
+        """Return the plugin that supplies the base, whatever its licence.
+
+        Otherwise raises as `find_base` does.
+        """
         return self._look_up(_BASE, name)[0]
+
+    def _permitted(self, found: D) -> D:
+        if refusal := self.refusal(found):
+            raise LicenseError(refusal)
+        return found
+
+    def _licenses(self) -> Iterator[str]:
+        """Yield every licence that a plugin has told of."""
+        for plugin in self.plugins:
+            yield plugin.license
+            for description in plugin.supplied:
+                yield description.license
+                yield from (weights.license for weights in description.weights)
 
     def _all(self, kind: _Kind[D]) -> Iterator[tuple[Plugin, D]]:
         for plugin in self.plugins:
@@ -145,6 +251,7 @@ class Catalog:
             if names.count(description.name) > 1
             else description.name: description
             for plugin, description in self._all(kind)
+            if not self.refusal(description)
         }
 
     def _look_up(self, kind: _Kind[D], name: str) -> tuple[Plugin, D]:

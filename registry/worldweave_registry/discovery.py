@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -17,8 +18,10 @@ from worldweave_registry.base import Base
 from worldweave_registry.calls import Hooks, call
 from worldweave_registry.catalog import Catalog, Plugin, State, canonical
 from worldweave_registry.errors import PluginError
+from worldweave_registry.fields import unknown_field
 from worldweave_registry.installed import Installed, installed_plugins
-from worldweave_registry.modality import Lazy, Modality
+from worldweave_registry.licenses import VARIABLE
+from worldweave_registry.modality import KINDS, Lazy, Modality
 from worldweave_registry.wording import did_you_mean, one_line
 
 D = TypeVar("D", Modality, Base)
@@ -28,6 +31,10 @@ _HOOK_OF: dict[type, str] = {
     Modality: "worldweave_modalities",
     Base: "worldweave_bases",
 }
+#: Packages that take long to import, and that listing a plugin never needs.
+HEAVY = ("torch", "cv2", "transformers", "triton", "diffusers", "tensorflow", "jax")
+SLOW = 1.0
+"""Seconds to import a plugin, above which the user is told which one it is."""
 
 
 def discover(environ: Mapping[str, str] = os.environ) -> Catalog:
@@ -38,6 +45,8 @@ def discover(environ: Mapping[str, str] = os.environ) -> Catalog:
     lists, separated by commas, of a plugin, a distribution or
     ``plugin@distribution``. ``WORLDWEAVE_TRACE=1`` prints every call of a hook
     to standard error. What plugins print meanwhile goes there, too.
+    ``WORLDWEAVE_LICENSES`` lists the licences that may be used, as
+    `Catalog.allowing` takes them. Raises LicenseError where it cannot be read.
     """
     considered = _listed(environ.get("WORLDWEAVE_PLUGINS"))
     disabled = _listed(environ.get("WORLDWEAVE_DISABLE")) or ()
@@ -56,9 +65,10 @@ def discover(environ: Mapping[str, str] = os.environ) -> Catalog:
             if relay is not None:
                 relays[plugin.id] = relay
         plugins.append(plugin)
-    return Catalog(
+    catalog = Catalog(
         plugins=tuple(plugins), hook=Hooks(relays, is_traced), considered=considered
     )
+    return catalog.allowing(environ.get(VARIABLE), told_by=VARIABLE)
 
 
 def _listed(value: str | None) -> tuple[str, ...] | None:
@@ -74,6 +84,11 @@ def _row(found: Installed, state: State, problem: str = "") -> Plugin:
         version=found.version,
         state=state,
         problem=problem,
+        license=found.license,
+        home=found.home,
+        tracker=found.tracker,
+        entry=found.entry.value,
+        where=found.where,
     )
 
 
@@ -90,6 +105,9 @@ def _load(
 ) -> tuple[Plugin, pluggy.HookRelay | None]:
     """Import one plugin and ask what it supplies; a failure becomes its problem."""
     ready = _row(found, State.READY)
+    light = [name for name in HEAVY if name not in sys.modules]
+    begun = time.perf_counter()
+    relay = None
     try:
         # Standard output belongs to the command that is running.
         with contextlib.redirect_stdout(sys.stderr):
@@ -97,13 +115,30 @@ def _load(
             plugin = attrs.evolve(
                 ready,
                 hooks=tuple(name for name in _KNOWN if _implements(relay, name)),
-                modalities=_described(relay, ready.id, Modality, is_traced),
-                bases=_described(relay, ready.id, Base, is_traced),
+                modalities=_described(relay, ready, Modality, is_traced),
+                bases=_described(relay, ready, Base, is_traced),
             )
         _refuse_doubles(plugin, earlier)
     except (Exception, SystemExit) as error:
-        return _row(found, State.BROKEN, one_line(error)), None
-    return plugin, relay
+        plugin, relay = _row(found, State.BROKEN, _in_one_line(error)), None
+    seconds = time.perf_counter() - begun
+    remark = _slowness(seconds, [name for name in light if name in sys.modules])
+    return attrs.evolve(plugin, seconds=seconds, remark=remark), relay
+
+
+def _in_one_line(error: BaseException) -> str:
+    kinds = (*KINDS, Base)
+    return unknown_field(error, kinds) or one_line(error)
+
+
+def _slowness(seconds: float, heavy: Sequence[str]) -> str:
+    if seconds <= SLOW and not heavy:
+        return ""
+    imports = f", it imports {' and '.join(heavy)}" if heavy else ""
+    return (
+        f"slow to list: {seconds:.1f} s{imports}; name heavy parts by import path "
+        "instead"
+    )
 
 
 def _import(found: Installed) -> object:
@@ -149,14 +184,14 @@ def _implements(relay: pluggy.HookRelay, hook: str) -> bool:
 
 
 def _described(
-    relay: pluggy.HookRelay, plugin: str, kind: type[D], is_traced: bool
+    relay: pluggy.HookRelay, plugin: Plugin, kind: type[D], is_traced: bool
 ) -> tuple[D, ...]:
     """Ask one plugin for its modalities or bases; refuse what is neither."""
     hook = _HOOK_OF[kind]
     if not _implements(relay, hook):
         return ()
     expected = f"expected a list of {kind.__name__}"
-    answers = call(relay, plugin, hook, is_traced)
+    answers = call(relay, plugin.id, hook, is_traced)
     if not answers:  # pluggy drops None
         raise PluginError(f"{hook}() returned None, {expected}")
     described: list[D] = []
@@ -177,16 +212,17 @@ def _a(value: object) -> str:
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
-def _named_by(plugin: str, description: D) -> D:
-    """Note in every import path which plugin names it, for `Lazy.load` to tell."""
+def _named_by(plugin: Plugin, description: D) -> D:
+    """Note in every import path which plugin names it, for errors to tell."""
+    noted = {"plugin": plugin.id, "report": plugin.report}
     changes: dict[str, Any] = {}
     for field in attrs.fields(type(description)):
         value = getattr(description, field.name)
         if isinstance(value, Lazy):
-            changes[field.name] = attrs.evolve(value, plugin=plugin)
+            changes[field.name] = attrs.evolve(value, **noted)
         elif field.name == "trainings":
             changes[field.name] = {
-                name: attrs.evolve(path, plugin=plugin) for name, path in value.items()
+                name: attrs.evolve(path, **noted) for name, path in value.items()
             }
     return attrs.evolve(description, **changes)
 

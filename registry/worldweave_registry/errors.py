@@ -54,3 +54,7 @@ class UnavailableBaseError(PluginError, LookupError):
 
 class WeightsError(WorldweaveError):
     """A checkpoint is missing, damaged or does not fit."""
+
+
+class LicenseError(WorldweaveError):
+    """A licence is not among those the user allows, or what lists these is wrong."""

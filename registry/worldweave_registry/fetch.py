@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
 
-from worldweave_registry.errors import PluginError, WeightsError
+from worldweave_registry.errors import LicenseError, PluginError, WeightsError
+from worldweave_registry.licenses import Allowed
 from worldweave_registry.modality import Weights
 from worldweave_registry.wording import one_line
 
@@ -21,6 +22,10 @@ _MAYBE_FOLDERS = ("autoencoder", "text_encoder")  # as the hubs keep them
 class Fetcher(Protocol):
     """What `resolve` needs of the hooks: `Catalog.hook` has it."""
 
+    @property
+    def allowed(self) -> Allowed | None:
+        """The licences of weights that may be used; None: any."""
+
     def worldweave_fetch(self, *, uri: str) -> Path | None:
         """Return a local file for *uri*, or None."""
 
@@ -31,8 +36,9 @@ def resolve(weights: Weights, hook: Fetcher | None = None) -> Path:
     A path and ``file:`` name a file, ``package:import_package/path`` a file
     shipped in an installed package; any other address goes to the
     ``worldweave_fetch`` hook. Nothing is downloaded here. Raises WeightsError
-    if nothing answers, the file is missing or its checksum is wrong. An
-    autoencoder or text encoder without a checksum may also be a folder.
+    if nothing answers, the file is missing or its checksum is wrong, LicenseError
+    if *hook* does not allow its licence. An autoencoder or text encoder without a
+    checksum may also be a folder.
     """
     path = locate(weights, hook)
     if not path.exists():
@@ -51,8 +57,11 @@ def resolve(weights: Weights, hook: Fetcher | None = None) -> Path:
 def locate(weights: Weights, hook: Fetcher | None = None) -> Path:
     """Return where *weights* should lie; whether they do, and whole, is not looked at.
 
-    Raises WeightsError where nothing knows the address.
+    Raises WeightsError where nothing knows the address, LicenseError where *hook*
+    does not allow the licence.
     """
+    if hook is not None and (refusal := weights_refusal(weights, hook.allowed)):
+        raise LicenseError(refusal)
     match = _SCHEME.fullmatch(weights.uri)
     if match is None:
         return Path(os.path.expanduser(weights.uri))
@@ -62,6 +71,15 @@ def locate(weights: Weights, hook: Fetcher | None = None) -> Path:
     if scheme == "package":
         return _from_package(weights.uri, rest)
     return _from_hook(weights, hook)
+
+
+def weights_refusal(weights: Weights, allowed: Allowed | None) -> str:
+    """Return why the licence of *weights* is not allowed, or nothing."""
+    outside = allowed.refusal(weights.license) if allowed is not None else ""
+    return outside and (
+        f"weights {weights.uri!r} ({weights.part} for {weights.base!r}): {outside}; "
+        "allow that too, or use other weights"
+    )
 
 
 def _from_file(uri: str, rest: str) -> Path:
@@ -108,6 +126,8 @@ def _from_hook(weights: Weights, hook: Fetcher | None) -> Path:
         path = None if hook is None else hook.worldweave_fetch(uri=weights.uri)
     except PluginError as error:
         raise WeightsError(f"cannot fetch {weights.uri!r}: {error}") from error
+    except LicenseError as error:
+        raise LicenseError(f"cannot fetch {weights.uri!r}: {error}") from error
     if path is None:
         size = "" if weights.bytes is None else f", {_readable(weights.bytes)}"
         raise WeightsError(

@@ -12,9 +12,12 @@ from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 import attrs
 
 from worldweave_registry.errors import DescriptionError
+from worldweave_registry.wording import did_you_mean
 
 T = TypeVar("T")
 Validator: TypeAlias = "Callable[[Any, attrs.Attribute[Any], Any], None]"
+
+_UNKNOWN = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
 
 class Frozen(Mapping[str, T]):
@@ -97,6 +100,24 @@ def check(accepts: Callable[[Any], bool], expected: str) -> Validator:
             refuse(instance, attribute, value, expected)
 
     return validate
+
+
+def unknown_field(error: BaseException, kinds: Iterable[type]) -> str:
+    """Return in one line which field one of *kinds* does not have, as *error* says.
+
+    Nothing where it says anything else. Python raises it before a class could, so
+    that only its text tells.
+    """
+    told = _UNKNOWN.search(str(error)) if type(error) is TypeError else None
+    kind = next((k for k in kinds if told and k.__name__ == told[1]), None)
+    if told is None or kind is None:
+        return ""
+    known = [field.name for field in attrs.fields(kind)]
+    advice = did_you_mean(told[2], known) or (
+        "; if the plugin was written for a newer worldweave, try: "
+        "pip install --upgrade worldweave"
+    )
+    return f"{told[1]} has no field {told[2]!r}{advice}"
 
 
 def _matches(pattern: str) -> Callable[[Any], bool]:

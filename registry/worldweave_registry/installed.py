@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from importlib import metadata
 
 _ANY_GROUP = re.compile(r"worldweave\.v(\d+)")
+#: Labels of Project-URL, best first, as `_url` compares them.
+_HOME = ("homepage", "home")
+_SOURCE = ("repository", "source", "sourcecode", "github", "code")
+_TRACKER = ("issues", "issuetracker", "bugtracker", "tracker", "bugs", "bugreports")
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +29,10 @@ class Installed:
     distribution: str
     version: str
     entry: metadata.EntryPoint
+    license: str = ""
+    home: str = ""
+    tracker: str = ""
+    where: str = ""
 
     def is_named_in(self, listing: Iterable[str]) -> bool:
         """Whether the list has its name, its distribution or the two with an @."""
@@ -79,17 +87,62 @@ def _plugins_of(distribution: metadata.Distribution) -> list[Installed]:
             entry.name not in best or entry.group == GROUP
         ):
             best[entry.name] = entry
+    if not best:
+        return []
+    urls = _urls(about)
     return [
         Installed(
             name=name,
-            distribution=_text(about, "Name"),
-            version=_text(about, "Version"),
+            distribution=_text(about, "Name") or "unknown",
+            version=_text(about, "Version") or "unknown",
             entry=entry,
+            license=_license(about),
+            home=_url(urls, _HOME) or _text(about, "Home-page") or _url(urls, _SOURCE),
+            tracker=_url(urls, _TRACKER),
+            where=_where(distribution),
         )
         for name, entry in best.items()
     ]
 
 
 def _text(about: metadata.PackageMetadata, key: str) -> str:
+    """Return a field that is one line; nothing where it is none or says nothing."""
     # Before Python 3.12 the type has no get().
-    return about[key] if key in about else "unknown"  # noqa: SIM401
+    text = (about[key] if key in about else "").strip()  # noqa: SIM401
+    return "" if text == "UNKNOWN" or not text.isprintable() else text
+
+
+def _license(about: metadata.PackageMetadata) -> str:
+    """Return the licence as the distribution states it, best an SPDX expression."""
+    stated = _text(about, "License-Expression") or _text(about, "License")
+    if stated:
+        return stated
+    told = [
+        classifier.rpartition("::")[2].strip()
+        for classifier in about.get_all("Classifier") or ()
+        if classifier.startswith("License ::")
+    ]
+    return " AND ".join(t for t in told if t != "OSI Approved" and t.isprintable())
+
+
+def _urls(about: metadata.PackageMetadata) -> dict[str, str]:
+    """Return the addresses of a project by label, without case and punctuation."""
+    found: dict[str, str] = {}
+    for line in about.get_all("Project-URL") or ():
+        label, _, address = line.partition(",")
+        bare = re.sub(r"[\W_]", "", label).lower()
+        if address.strip().isprintable():
+            found.setdefault(bare, address.strip())
+    return found
+
+
+def _url(urls: Mapping[str, str], labels: Iterable[str]) -> str:
+    return next((urls[label] for label in labels if urls.get(label)), "")
+
+
+def _where(distribution: metadata.Distribution) -> str:
+    try:
+        return str(distribution.locate_file(""))
+    except Exception:
+        # A finder of somebody else's may not know of files.
+        return ""

@@ -30,12 +30,16 @@ def _is_import_path(lazy: Lazy, attribute: attrs.Attribute[Any], value: Any) -> 
 class Lazy:
     """An import that has not happened yet, written ``package.module:Name``.
 
-    Two of them are equal when their paths are. ``plugin`` is filled in on
-    discovery and only used to say who named the path.
+    Two of them are equal when their paths are. The rest is filled in on discovery
+    and only used to say who named the path.
     """
 
     path: str = attrs.field(validator=_is_import_path)
     plugin: str = attrs.field(default="", kw_only=True, eq=False, repr=False)
+    report: str = attrs.field(
+        default="report it to the plugin's author", kw_only=True, eq=False, repr=False
+    )
+    """Whom to tell where what the path names fails: see `Plugin.report`."""
 
     def __str__(self) -> str:
         return self.path
@@ -50,8 +54,9 @@ class Lazy:
         try:
             target: Any = import_module(module_path)
         except (Exception, SystemExit) as error:
+            reason = fields.unknown_field(error, KINDS) or one_line(error)
             advice = _how_to_mend(error, module_path)
-            raise self._failed(one_line(error) + advice) from error
+            raise self._failed(reason + advice) from error
         where = module_path
         for name in names.split("."):
             try:
@@ -216,3 +221,7 @@ class Modality:
         converter=fields.as_metadata,
         validator=fields.text_to_text,
     )
+
+
+#: What plugins build besides a Base.
+KINDS: tuple[type, ...] = (Lazy, Weights, Model, Recipe, Modality)

@@ -15,7 +15,10 @@ def one_line(error: BaseException) -> str:
 
     Our own errors speak for themselves; any other is led by its type.
     """
-    message = str(error)
+    try:
+        message = str(error)
+    except Exception:
+        message = ""  # somebody else's error, which cannot even be told
     # The validators of attrs add the attribute and the value behind the
     # message; printing all of it would bury the message.
     if len(error.args) > 1 and isinstance(error.args[1], attrs.Attribute):

@@ -1,5 +1,6 @@
 """The docs name what there is, and what they name is there."""
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ from worldweave import maps
 from worldweave.cli import app
 from worldweave.request.sources import FORMS, Labels, Objects, Schedule
 from worldweave.request.structure import from_plain
-from worldweave_registry import Base, Modality, hooks
+from worldweave_registry import Base, Modality, Model, Recipe, Weights, hooks
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
@@ -28,9 +29,19 @@ def blocks(name, language):
     return re.findall(rf"```{language}\n(.*?)```", text(name), re.DOTALL)
 
 
+GUIDE = "docs/plugins/2-hooks.md"
+DESCRIBED = {
+    "What a modality may say": Modality,
+    "What a base may say": Base,
+    "What weights say": Weights,
+    "What a recipe says": Recipe,
+    "What a model says": Model,
+}
+
+
 def section(title):
-    """The part of the plugin guide under a title."""
-    return text("docs/plugins.md").split(f"## {title}\n")[1].split("\n## ")[0]
+    """The part of the page on hooks under a title."""
+    return text(GUIDE).split(f"## {title}\n")[1].split("\n## ")[0]
 
 
 HOOKS = [name for name in vars(hooks) if name.startswith("worldweave_")]
@@ -38,18 +49,17 @@ PAGES = ["README.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.m
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_every_hook_stands_in_the_plugin_guide(hook):
-    assert f"`{hook}(" in text("docs/plugins.md")
+def test_every_hook_stands_in_the_plugin_guide_with_every_argument(hook):
+    arguments = ", ".join(inspect.signature(getattr(hooks, hook)).parameters)
+    assert f"`{hook}({arguments})`" in section("The hooks")
 
 
-@pytest.mark.parametrize("field", [f.name for f in attrs.fields(Modality)])
-def test_every_field_of_a_modality_stands_in_the_plugin_guide(field):
-    assert f"`{field}`" in section("What a modality may say")
-
-
-@pytest.mark.parametrize("field", [f.name for f in attrs.fields(Base)])
-def test_every_field_of_a_base_stands_in_the_plugin_guide(field):
-    assert f"`{field}`" in section("What a base may say")
+@pytest.mark.parametrize(
+    ("title", "field"),
+    [(t, f.name) for t, kind in DESCRIBED.items() for f in attrs.fields(kind)],
+)
+def test_every_field_a_plugin_may_fill_stands_in_the_plugin_guide(title, field):
+    assert f"`{field}`" in section(title)
 
 
 def test_every_command_stands_in_the_docs():
@@ -83,11 +93,12 @@ def test_the_maps_of_the_maps_page_are_taken():
     assert len(forms) >= len(FORMS)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/plugins.md", "docs/maps.md"])
+PYTHON = [page for page in PAGES if "```python\n" in text(page)]
+
+
+@pytest.mark.parametrize("name", PYTHON)
 def test_the_python_in_the_docs_is_python(name):
-    code = blocks(name, "python")
-    assert code
-    for block in code:
+    for block in blocks(name, "python"):
         compile(block, name, "exec")
 
 

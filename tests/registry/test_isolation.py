@@ -83,6 +83,25 @@ WRONG = {
         "worldweave_modalities() returned a list holding a str, "
         "expected a list of Modality",
     ),
+    "a dict": (
+        HEAD + f"def worldweave_modalities():\n    return {{'x': {ONE}}}",
+        "worldweave_modalities() returned a dict holding a str, "
+        "expected a list of Modality",
+    ),
+    "none among them": (
+        HEAD + f"def worldweave_modalities():\n    return [{ONE}, None]",
+        "worldweave_modalities() returned a list holding a NoneType, "
+        "expected a list of Modality",
+    ),
+    "the class itself": (
+        HEAD + "def worldweave_modalities():\n    return [ww.Modality]",
+        "worldweave_modalities() returned a list holding a type, "
+        "expected a list of Modality",
+    ),
+    "an error that cannot be told": (
+        "class Mute(Exception):\n    def __str__(self):\n        1 / 0\nraise Mute",
+        "Mute",
+    ),
     "a number": (
         HEAD + "def worldweave_bases():\n    return 3",
         "worldweave_bases() returned an int, expected a list of Base",

@@ -11,7 +11,8 @@ import pytest
 
 import worldweave
 import worldweave_registry
-from worldweave.cli.plugins import as_json, as_table, plugins
+from worldweave.cli import main
+from worldweave.cli.plugins import as_json, as_table
 from worldweave_registry import Catalog
 
 Install = Callable[..., None]
@@ -25,6 +26,11 @@ OUTDATED = (
 )
 BROKEN = "SystemExit: no licence key"
 FETCHES = "implements worldweave_fetch"
+#: Programs read them: one may be added at the end, none renamed.
+KEYS = (
+    *("plugin", "version", "state", "problem", "modalities", "bases", "hooks"),
+    *("remark", "seconds", "license", "home", "tracker", "entry", "folder", "refused"),
+)
 
 
 @pytest.fixture
@@ -64,9 +70,9 @@ def test_the_table_has_a_line_for_all_that_is_supplied_or_wrong(
 
 def test_the_records_have_the_same_keys_for_every_plugin(catalog: Catalog) -> None:
     records = json.loads(as_json(catalog))
-    assert {tuple(record) for record in records} == {
-        ("plugin", "version", "state", "problem", "modalities", "bases")
-    }
+    assert {tuple(record) for record in records} == {KEYS}
+    assert 0 <= records[0].pop("seconds") < 1
+    assert records[0].pop("folder").endswith("site")
     assert records[0] == {
         "plugin": "depth@acme-depth",
         "version": "0.2.0",
@@ -74,6 +80,13 @@ def test_the_records_have_the_same_keys_for_every_plugin(catalog: Catalog) -> No
         "problem": "",
         "modalities": ["depth", "normal"],
         "bases": [],
+        "hooks": ["worldweave_modalities"],
+        "remark": "",
+        "license": "",
+        "home": "",
+        "tracker": "",
+        "entry": "acme_depth_depth",
+        "refused": [],
     }
     assert records[3]["state"] == "broken"
     assert records[3]["problem"] == "SystemExit: no licence key"
@@ -93,7 +106,7 @@ def test_the_command_prints_the_table(
 ) -> None:
     install("acme-depth", supplying("depth", about="Metric depth"))
     monkeypatch.setitem(os.environ, "WORLDWEAVE_PLUGINS", "acme-depth")
-    plugins()
+    assert main(["plugins"]) == 0
     assert capfd.readouterr().out == (
         "NAME   KIND      STATE  PLUGIN            ABOUT\n"
         "depth  modality  ready  acme-depth 0.2.0  Metric depth\n"
@@ -129,19 +142,20 @@ def test_a_talkative_plugin_does_not_spoil_the_records(
         "sys.__stdout__.write('4 past the redirection\\n')\n"
         "sys.stderr.write('5 an error\\n')\n" + supplying("depth"),
     )
-    done = run(site, "from worldweave.cli.plugins import plugins; plugins(json=True)")
+    done = run(site, "from worldweave.cli import main; main(['plugins', '--json'])")
     assert json.loads(done.stdout)[0]["modalities"] == ["depth"]
     assert sorted(line[0] for line in done.stderr.splitlines()) == list("12345")
 
 
+@pytest.mark.parametrize("command", ["plugins", "bases"])
 def test_the_command_imports_nothing_heavy(
-    install: Install, supplying: Supplying, site: Path
+    install: Install, supplying: Supplying, site: Path, command: str
 ) -> None:
-    install("acme-loud", supplying("depth"))
+    install("acme-loud", supplying("depth", bases=("tiny",)))
     done = run(
         site,
-        "import sys; from worldweave.cli.plugins import plugins; plugins(); "
-        "print(*sys.modules)",
+        "import sys; from worldweave.cli import main; "
+        f"main([{command!r}]); print(*sys.modules)",
     )
     names = {name.partition(".")[0] for name in done.stdout.split()}
     assert "worldweave_registry" in names

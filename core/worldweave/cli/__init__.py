@@ -7,15 +7,19 @@ from typing import Any, cast
 
 import typer
 
+from worldweave.cli.bases import bases
 from worldweave.cli.batch import batch
 from worldweave.cli.bench import bench
+from worldweave.cli.check import check
 from worldweave.cli.convert import convert
+from worldweave.cli.data import data
 from worldweave.cli.demo import demo
 from worldweave.cli.evaluate import evaluate
 from worldweave.cli.generate import generate
 from worldweave.cli.import_spec import import_spec
+from worldweave.cli.new import new
 from worldweave.cli.plan import plan
-from worldweave.cli.plugins import plugins
+from worldweave.cli.plugins import app as plugins
 from worldweave.cli.replay import replay
 from worldweave.cli.schema import schema
 from worldweave.cli.train import train
@@ -38,11 +42,15 @@ for command in (
     bench,
     train,
     evaluate,
-    plugins,
+    bases,
+    new,
+    check,
     convert,
     demo,
 ):
     app.command()(command)
+app.add_typer(plugins, name="plugins")
+app.add_typer(data, name="data")
 
 USER_ERROR = 2
 INTERRUPTED = 130

@@ -1,15 +1,28 @@
-"""From flags and a JSON or YAML file to one request."""
+"""From flags and a JSON or YAML file to one request, and to the plugins it may use."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldweave_registry import Problems
+from worldweave_registry import Catalog, Problems, discover
+from worldweave_registry.licenses import VARIABLE
 
 if TYPE_CHECKING:
     from worldweave.request.spec import Request
+
+
+def found(licenses: str | None) -> Catalog:
+    """Return the installed plugins, of which only those under *licenses* may be used.
+
+    None: what WORLDWEAVE_LICENSES says, or all of them.
+    """
+    if licenses is None:
+        return discover()
+    others = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    return discover(others).allowing(licenses, told_by="--licenses")
 
 
 def make_request(

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worldweave.cli import flags
+from worldweave.cli.arguments import found
+
 if TYPE_CHECKING:
     from worldweave.generate.batch_done import Item
     from worldweave.generate.generation import Tick
@@ -31,6 +34,7 @@ def batch(
         bool,
         typer.Option("--again", help="Replace what was made from another request."),
     ] = False,
+    licenses: flags.Licenses = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda [default: cuda if there is one].")
     ] = None,
@@ -50,12 +54,11 @@ def batch(
     import torch
 
     from worldweave.generate.batch import SUMMARY, Batch, Watch
-    from worldweave_registry import discover
 
     if threads is not None:
         torch.set_num_threads(threads)
     kept = [jobs] if spec is None else [jobs, spec]
-    todo = Batch(listed, out, catalog=discover(), source=str(jobs), kept=kept)
+    todo = Batch(listed, out, catalog=found(licenses), source=str(jobs), kept=kept)
     shown = _Shown(str(jobs))
     try:
         todo.run(Watch(item=shown.item, step=shown.step), again=again, device=device)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worldweave.cli import flags
+from worldweave.cli.arguments import found
+
 if TYPE_CHECKING:
     from worldweave.forecast.measure import Measured
 
@@ -23,6 +26,7 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads [default: all cores].")
     ] = None,
+    licenses: flags.Licenses = None,
     repeats: Annotated[
         int, typer.Option(min=1, help="Runs of each part; the median counts.")
     ] = 5,
@@ -37,11 +41,10 @@ def bench(
     from worldweave.forecast.measure import measure
     from worldweave.forecast.rates import save_rate
     from worldweave.loading import usable_device
-    from worldweave_registry import discover
 
     if threads is not None:
         torch.set_num_threads(threads)
-    catalog = discover()
+    catalog = found(licenses)
     description = catalog.find_base(base)
     place = usable_device(device)
     dtype = torch.bfloat16 if place.type == "cuda" else torch.float32

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
+from worldweave.cli import flags
+from worldweave.cli.arguments import found
+
 if TYPE_CHECKING:
     import torch
 
@@ -91,6 +94,7 @@ def evaluate(
             "goes on with the same --out."
         ),
     ] = None,
+    licenses: flags.Licenses = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda [default: cuda if there is one].")
     ] = None,
@@ -103,14 +107,15 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score held-out clips: generated with right, no and wrong control, and more."""
-    from worldweave_registry import WorldweaveError, discover
+    from worldweave_registry import WorldweaveError
 
     if out is not None and not out.parent.is_dir():
         raise WorldweaveError(
             f"cannot write {out}: there is no folder {out.parent}; create it first"
         )
-    catalog = discover()
-    is_base = name.partition("@")[0] in {n.partition("@")[0] for n in catalog.bases}
+    catalog = found(licenses)
+    bases = {base.name for plugin in catalog.plugins for base in plugin.bases}
+    is_base = name.partition("@")[0] in bases
     if is_base and weights is not None:
         raise WorldweaveError(
             f"--weights is for one modality, but {name!r} is a base; leave it out"
@@ -119,6 +124,11 @@ def evaluate(
         _refuse_unknown(name, catalog)
     import torch
 
+    from worldweave.request.check import license_problems, raise_all
+
+    names = _names(modalities) if is_base else [name]
+    own = [name] if weights is not None else []
+    raise_all(license_problems(name if is_base else base, names, catalog, own=own))
     if threads is not None:
         torch.set_num_threads(threads)
     asked = Asked(
@@ -131,7 +141,7 @@ def evaluate(
     )
     if is_base:
         regions = _names(front), _names(behind)
-        _base(name, _names(modalities), regions, table, few, seeds, asked, catalog)
+        _base(name, names, regions, table, few, seeds, asked, catalog)
     else:
         _modality(name, base, weights, asked, catalog)
 
@@ -141,7 +151,7 @@ def _refuse_unknown(name: str, catalog: Catalog) -> None:
     from worldweave_registry import UnknownModalityError
 
     try:
-        catalog.find(name)
+        catalog.plugin_of(name)
     except UnknownModalityError as error:
         raise UnknownModalityError(
             f"{error}; bases: {', '.join(sorted(catalog.bases))}"
@@ -182,7 +192,7 @@ def _base(
     out = asked.out
     partial = None if out is None else out.with_suffix(".partial.jsonl")
     with bar(f"evaluating {name}") as update:
-        found = evaluate_base(
+        scored = evaluate_base(
             name,
             modalities=modalities,
             front=regions[0],
@@ -199,10 +209,10 @@ def _base(
             progress=update,
             catalog=catalog,
         )
-    tables.show(found)
-    print(f"{found['seconds']:.0f} s")
+    tables.show(scored)
+    print(f"{scored['seconds']:.0f} s")
     if out is not None and partial is not None:
-        report.write(out, found)
+        report.write(out, scored)
         partial.unlink(missing_ok=True)
         print(f"{out}: all scores")
 

@@ -78,6 +78,15 @@ Device = Annotated[
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads [default: all cores].")
 ]
+Licenses = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="Refuse plugins, weights and models under any other licence. SPDX ids or "
+        "addresses, separated by commas, such as Apache-2.0,MIT "
+        "[default: $WORLDWEAVE_LICENSES].",
+    ),
+]
 
 #: The flags that are fields of a request.
 FIELDS = (

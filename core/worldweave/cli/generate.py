@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from worldweave.cli import flags
-from worldweave.cli.arguments import make_request
+from worldweave.cli.arguments import found, make_request
 
 
 def generate(
@@ -33,6 +33,7 @@ def generate(
     report: Annotated[
         bool, typer.Option(help="Write a page that shows the run beside OUT.")
     ] = True,
+    licenses: flags.Licenses = None,
     device: flags.Device = None,
     threads: flags.Threads = None,
 ) -> None:
@@ -57,11 +58,10 @@ def generate(
     from worldweave.generate.load import load_for
     from worldweave.request.check import base_problems, weights_problems
     from worldweave.request.plan import make_plan
-    from worldweave_registry import discover
 
     if threads is not None:
         torch.set_num_threads(threads)
-    catalog = discover()
+    catalog = found(licenses)
     plan = make_plan(
         request,
         catalog,

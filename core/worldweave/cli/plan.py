@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worldweave.cli import flags
-from worldweave.cli.arguments import make_request
+from worldweave.cli.arguments import found, make_request
 
 if TYPE_CHECKING:
     from worldweave.generate.outlook import Outlook
@@ -45,6 +45,7 @@ def plan(
             help="GB to fit into on the device that computes [what is free here].",
         ),
     ] = None,
+    licenses: flags.Licenses = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print everything as JSON.")
     ] = False,
@@ -63,25 +64,24 @@ def plan(
         weights=weights or (),
     )
     from worldweave.generate.outlook import look_ahead
-    from worldweave_registry import discover
 
-    found = look_ahead(
+    ahead = look_ahead(
         asked,
-        discover(),
+        found(licenses),
         device=device,
         memory=None if memory is None else int(memory * 1e9),
     )
     if as_json:
-        print(json.dumps(found.to_plain(), indent=2))
+        print(json.dumps(ahead.to_plain(), indent=2))
     else:
-        _show(found)
-    if not found.forecast.fits:
+        _show(ahead)
+    if not ahead.forecast.fits:
         raise typer.Exit(WILL_NOT_FIT)
-    if found.missing:
+    if ahead.missing:
         raise typer.Exit(MISSING)
 
 
-def _show(found: Outlook) -> None:
+def _show(ahead: Outlook) -> None:
     from worldweave.cli.plan_tables import show
 
-    show(found)
+    show(ahead)

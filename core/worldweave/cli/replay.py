@@ -7,10 +7,14 @@ from typing import Annotated
 
 import typer
 
+from worldweave.cli import flags
+from worldweave.cli.arguments import found
+
 
 def replay(
     manifest: Annotated[Path, typer.Argument(help="A .manifest.json.")],
     out: Annotated[Path, typer.Option(help="Video to write.")],
+    licenses: flags.Licenses = None,
 ) -> None:
     """Make a video again from its manifest and compare the bytes.
 
@@ -25,12 +29,11 @@ def replay(
     from worldweave.io.files import sha256
     from worldweave.request.check import base_problems, raise_all, weights_problems
     from worldweave.request.plan import make_plan
-    from worldweave_registry import discover
 
     record = manifests.read(manifest)
     request = record.request
     raise_all([*manifests.changes(record), *manifests.target_problems(out, request)])
-    catalog = discover()
+    catalog = found(licenses)
     missing = base_problems(request.base, catalog)
     plan = make_plan(request, catalog, weights_problems, also=missing)
     torch.set_num_threads(record.threads)

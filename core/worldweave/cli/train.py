@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from worldweave.cli import flags
+from worldweave.cli.arguments import found
+
 if TYPE_CHECKING:
     from worldweave.train.session import Session
     from worldweave.train.stopping import Stop
@@ -23,7 +26,16 @@ def train(
             "trains."
         ),
     ],
-    base: Annotated[str, typer.Option(help="The base.")] = "tiny-world",
+    base: Annotated[
+        str | None, typer.Option(help="The base [the recipe's, or tiny-world].")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Train a modality from this folder of videos/, captions/ and NAME/ "
+            "[from rendered clips]."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of states and results [runs/NAME].")
     ] = None,
@@ -38,8 +50,9 @@ def train(
         float | None, typer.Option(help="Peak learning rate [the recipe's].")
     ] = None,
     clips: Annotated[
-        int, typer.Option(min=1, help="Training clips, rendered in memory.")
-    ] = 2000,
+        int | None,
+        typer.Option(min=1, help="Training clips, rendered in memory [2000]."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of clips and noise.")] = 0,
     modalities: Annotated[
         str | None,
@@ -79,8 +92,9 @@ def train(
         int | None,
         typer.Option(min=1, help="Step by which control must show [the recipe's]."),
     ] = None,
+    licenses: flags.Licenses = None,
 ) -> None:
-    """Train NAME; started again, it goes on from the last saved state.
+    """Train NAME by its recipe; started again, it goes on from the last saved state.
 
     The base is frozen: only the branch has gradients, or for maps the small network
     that predicts them. Under torchrun several processes share each batch.
@@ -107,6 +121,7 @@ def train(
             batch_size=batch_size,
             learning_rate=learning_rate,
             clips=clips,
+            data=data,
             seed=seed,
             modalities=_names(modalities),
             init=init,
@@ -114,6 +129,7 @@ def train(
             compile=compile,
             monitor_every=monitor_every,
             alarm_after=alarm_after,
+            catalog=found(licenses),
             processes=processes,
             say=say,
         )

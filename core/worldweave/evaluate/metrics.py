@@ -41,7 +41,8 @@ class AgainstVideo:
     @property
     def summary(self) -> str:
         """The metric with its settings, such as its tolerance."""
-        return repr(self.metric)
+        kind = type(self.metric)
+        return self.name if kind.__repr__ is object.__repr__ else repr(self.metric)
 
     @property
     def higher_is_better(self) -> bool:

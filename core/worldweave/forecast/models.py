@@ -54,11 +54,15 @@ def _of_task(task: Task, catalog: Catalog) -> list[FileEntry]:
 
 
 def _others(hook: str, catalog: Catalog) -> list[str]:
-    """Return the plugins that implement *hook* and do not tell what they read."""
+    """Return the plugins that implement *hook* and do not tell what they read.
+
+    Not those that licences forbid to ask.
+    """
     return [
         plugin.name
         for plugin in catalog.plugins
         if plugin.state is State.READY
+        and not catalog.refusal(plugin)
         and hook in plugin.hooks
         and "worldweave_models" not in plugin.hooks
     ]

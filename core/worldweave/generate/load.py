@@ -9,7 +9,7 @@ import torch
 
 from worldweave.generate.pipeline import Pipeline
 from worldweave.loading import Placement, load_base, usable_device
-from worldweave.request.check import branch_weights, raise_all
+from worldweave.request.check import branch_weights, license_problems, raise_all
 from worldweave.request.plan import Plan
 from worldweave_registry import Catalog, discover
 
@@ -23,18 +23,24 @@ def load(
     dtype: torch.dtype | None = None,
     compat: str | None = None,
     catalog: Catalog | None = None,
+    licenses: Iterable[str] | None = None,
 ) -> Pipeline:
     """Load *base* and the branches of *modalities*; nothing else is read from disk.
 
     weights: per modality a branch checkpoint other than the plugin's own. device:
     "cuda" where there is one. dtype: bfloat16 on a GPU, float32 elsewhere. compat:
-    "cosmos-transfer1" computes rotary positions as the released code does. Raise
-    WorldweaveError for unknown names before anything is read.
+    "cosmos-transfer1" computes rotary positions as the released code does. licenses:
+    SPDX ids or addresses; plugins, weights and models under any other are refused, now
+    and later on. Raise WorldweaveError for unknown names, and naming everything that
+    its licence forbids, before anything is read.
     """
     catalog = discover() if catalog is None else catalog
+    if licenses is not None:
+        catalog = catalog.allowing(licenses)
     if isinstance(modalities, str):
         raise_all([f"modalities is {modalities!r}; give a list: [{modalities!r}]"])
     names, weights = list(modalities), weights or {}
+    raise_all(license_problems(base, names, catalog, own=weights))
     description = catalog.find_base(base)
     for name in names:
         modality = catalog.find(name)

@@ -30,12 +30,13 @@ from worldweave_registry.errors import WorldweaveError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
     from worldweave.base import Frames
 
 DEFAULT_FPS = Fraction(24)  # of images and of files that do not say
-_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 _VIDEOS = {".mp4", ".mov"}
 _READABLE = "mp4, mov, mkv, webm, gif, png, jpg or npy"
 
@@ -90,11 +91,11 @@ def read(
     """
     if max_frames is not None and max_frames < 1:
         raise WorldweaveError(f"max_frames is {max_frames}; ask for at least one frame")
-    file = _regular_file(path)
-    if file.suffix.lower() in _IMAGES:
+    file = regular_file(path)
+    if file.suffix.lower() in IMAGES:
         return _fitted(_read_image(file)[None], fit)
     if file.suffix.lower() == ".npy":
-        stored = _map_npy(file)
+        stored = map_npy(file)
         return _fitted(np.array(stored[:max_frames]), fit)
     return _read_stream(file, max_frames, fit)
 
@@ -104,15 +105,15 @@ def probe(path: str | os.PathLike[str]) -> Probe:
 
     The number of frames is the container's word; a trimmed file may show fewer.
     """
-    file = _regular_file(path)
-    if file.suffix.lower() in _IMAGES:
+    file = regular_file(path)
+    if file.suffix.lower() in IMAGES:
         height, width = _read_image(file).shape[:2]
         return Probe(frames=1, size=(height, width), fps=DEFAULT_FPS)
     if file.suffix.lower() == ".npy":
-        length, height, width = _map_npy(file).shape[:3]
+        length, height, width = map_npy(file).shape[:3]
         return Probe(frames=length, size=(height, width), fps=DEFAULT_FPS)
     first = _read_stream(file, 1, None)
-    with _open(file) as (_, stream):
+    with opened(file) as (_, stream):
         height, width = first.frames.shape[1:3]
         return Probe(frames=stream.frames or None, size=(height, width), fps=first.fps)
 
@@ -167,14 +168,14 @@ def write_png(path: str | os.PathLike[str], frame: Frames) -> None:
         temporary.write_bytes(encoded.tobytes())
 
 
-def _regular_file(path: str | os.PathLike[str]) -> Path:
+def regular_file(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
     try:
         mode = file.stat().st_mode
     except FileNotFoundError:
         raise WorldweaveError(f"there is no file {path}; check the path") from None
     except OSError as error:
-        raise _cannot_read(file, str(error.strerror)) from error
+        raise cannot_read(file, str(error.strerror)) from error
     if stat.S_ISDIR(mode):
         raise WorldweaveError(f"{path} is a folder; give one file: {_READABLE}")
     if not stat.S_ISREG(mode):
@@ -184,7 +185,7 @@ def _regular_file(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def _cannot_read(file: Path, reason: str) -> WorldweaveError:
+def cannot_read(file: Path, reason: str) -> WorldweaveError:
     return WorldweaveError(f"cannot read {file}: {reason}")
 
 
@@ -194,30 +195,30 @@ def _read_image(file: Path) -> Frames:
         stored = np.fromfile(file, np.uint8)
         picture = cv2.imdecode(stored, cv2.IMREAD_COLOR)
     except (OSError, cv2.error) as error:
-        raise _cannot_read(file, str(error)) from error
+        raise cannot_read(file, str(error)) from error
     if picture is None:
-        raise _cannot_read(file, "it is cut short or not an image; save it again")
+        raise cannot_read(file, "it is cut short or not an image; save it again")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _map_npy(file: Path) -> Frames:
+def map_npy(file: Path) -> Frames:
     """Open an array without reading it."""
     try:
         stored: npt.NDArray[np.generic] = np.load(file, "r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise _cannot_read(file, "it is cut short or not a .npy array") from error
+        raise cannot_read(file, "it is cut short or not a .npy array") from error
     if stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[3] != 3:
-        raise _cannot_read(
+        raise cannot_read(
             file,
             f"it holds {stored.dtype} {stored.shape}; save uint8 (T, H, W, 3)",
         )
     if 0 in stored.shape:
-        raise _cannot_read(file, f"its shape {stored.shape} has no pixels; save some")
+        raise cannot_read(file, f"its shape {stored.shape} has no pixels; save some")
     return stored.view(np.uint8)
 
 
 @contextmanager
-def _open(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a video stream that is not the cover picture of a song."""
     try:
         # A file object, not a name: FFmpeg would take "10:30.mp4" for a protocol.
@@ -233,15 +234,15 @@ def _open(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         ):
             # FFmpeg draws any long text in a .txt as a film of a terminal.
             if container.format.name == "tty":
-                raise _cannot_read(file, f"it is text; give {_READABLE}")
+                raise cannot_read(file, f"it is text; give {_READABLE}")
             for stream in container.streams.video:
                 if not stream.disposition & Disposition.attached_pic:
                     yield container, stream
                     return
-            _refuse_cut(file, 0)
-            raise _cannot_read(file, f"it has no video stream; give {_READABLE}")
+            refuse_cut(file, 0)
+            raise cannot_read(file, f"it has no video stream; give {_READABLE}")
     except PermissionError as error:
-        raise _cannot_read(file, "no permission; change its mode or copy it") from error
+        raise cannot_read(file, "no permission; change its mode or copy it") from error
 
 
 def _fitted(frames: Frames, fit: Fit | None) -> Video:
@@ -252,7 +253,7 @@ def _read_stream(file: Path, max_frames: int | None, fit: Fit | None) -> Video:
     frames: list[Frames] = []
     fps: Fraction | None = None
     try:
-        with _open(file) as (container, stream):
+        with opened(file) as (container, stream):
             fps = stream.average_rate or stream.guessed_rate
             size = None
             for picture in _pictures(file, container, stream):
@@ -262,13 +263,13 @@ def _read_stream(file: Path, max_frames: int | None, fit: Fit | None) -> Video:
                 if len(frames) == max_frames:
                     break
     except (FFmpegError, OSError) as error:
-        _refuse_cut(file, len(frames))
+        refuse_cut(file, len(frames))
         if fps is None:
             reason = f"it is not a video; give {_READABLE}"
-            raise _cannot_read(file, reason) from error
+            raise cannot_read(file, reason) from error
         raise _broken(file, "is damaged", len(frames)) from error
     if not frames:
-        raise _cannot_read(file, "it has no frames; record or convert it again")
+        raise cannot_read(file, "it has no frames; record or convert it again")
     return Video(frames=_stack(frames), fps=fps or DEFAULT_FPS)
 
 
@@ -277,18 +278,30 @@ def _pictures(
 ) -> Iterator[Frames]:
     """Decode frames (H, W, 3), upright."""
     reformatter = VideoReformatter()
+    for frame in decoded(file, container, stream):
+        yield upright(frame, reformatter)
+
+
+def decoded(
+    file: Path, container: InputContainer, stream: VideoStream
+) -> Iterator[VideoFrame]:
+    """Decode frames as they are stored, from where *container* stands."""
     for packet in container.demux(stream):
         # The empty packet at the end asks the decoder for what it still holds. In
         # a cut file those frames follow a gap: they wait for ones that never come.
         is_last = packet.size == 0 and packet.dts is None
         if packet.is_corrupt or (is_last and missing_bytes(file)):
             raise InvalidDataError(0, "a packet is damaged or missing")
-        for frame in packet.decode():
-            rgb = reformatter.reformat(frame, format="rgb24", interpolation=_TO_RGB)
-            picture = rgb.to_ndarray().astype(np.uint8, copy=False)
-            # FFmpeg and rot90 both count counter-clockwise.
-            quarter_turns = round(frame.rotation / 90)
-            yield np.rot90(picture, quarter_turns) if quarter_turns else picture
+        yield from packet.decode()
+
+
+def upright(frame: VideoFrame, reformatter: VideoReformatter) -> Frames:
+    """Return a decoded frame as (H, W, 3), turned as its file asks."""
+    rgb = reformatter.reformat(frame, format="rgb24", interpolation=_TO_RGB)
+    picture = rgb.to_ndarray().astype(np.uint8, copy=False)
+    # FFmpeg and rot90 both count counter-clockwise.
+    quarter_turns = round(frame.rotation / 90)
+    return np.rot90(picture, quarter_turns) if quarter_turns else picture
 
 
 def _refuse_other_size(
@@ -296,14 +309,14 @@ def _refuse_other_size(
 ) -> None:
     if size is not None and picture.shape != size:
         old, new = (f"{shape[1]}x{shape[0]}" for shape in (size, picture.shape))
-        raise _cannot_read(
+        raise cannot_read(
             file,
             f"its size changes from {old} to {new} at frame {number}; "
             "convert it to one size first",
         )
 
 
-def _refuse_cut(file: Path, readable: int) -> None:
+def refuse_cut(file: Path, readable: int) -> None:
     lacking = missing_bytes(file)
     if lacking:
         raise _broken(file, f"is cut short by {lacking} bytes", readable)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from worldweave.base import Frames
-from worldweave.request.sources import MapValue
+from worldweave.request.sources import OF_THE_BASE, Learned, MapValue
 from worldweave.request.spec import Control, Request, value_problems
 from worldweave_registry import (
     Base,
     Catalog,
+    LicenseError,
     Modality,
     Problems,
     Weights,
@@ -24,15 +25,21 @@ from worldweave_registry import (
 )
 
 Preprocessor = Callable[[Frames], Frames]
+#: The parts of a base that a generation reads.
+PARTS = ("dit", "autoencoder", "text_encoder")
 
 
 @attrs.frozen(kw_only=True)
 class Prepared:
-    """One modality of a request that may run."""
+    """One modality of a request that may run.
+
+    refused: why the licence of its plugin's weights keeps them from being used, if so.
+    """
 
     modality: Modality
     control: Control
     preprocessor: Preprocessor | None
+    refused: tuple[str, ...] = ()
 
     @property
     def map(self) -> MapValue:
@@ -57,6 +64,7 @@ def examine(
         base = catalog.find_base(request.base)
     except WorldweaveError as error:
         problems.append(str(error))
+    problems += refused_weights_of_base(request.base, catalog, _parts(request))
     if base is not None:
         if base.check_prompt is not None:
             check = base.check_prompt.load()
@@ -64,10 +72,13 @@ def examine(
         problems += _overlap_problems(request.overlap, base)
     prepared = {}
     for name, control in request.controls.items():
+        # What a user names has no licence that we know.
+        is_own = control.weights is not None
+        refused = [] if is_own else refused_weights(name, request.base, catalog)
         try:
             modality = catalog.find(name)
         except WorldweaveError as error:
-            problems.append(str(error))
+            problems += [str(error), *refused]
             continue
         preprocessor = None
         try:
@@ -81,12 +92,26 @@ def examine(
             problems += error.problems
         except WorldweaveError as error:
             problems.append(str(error))
-        each = Prepared(modality=modality, control=control, preprocessor=preprocessor)
+        each = Prepared(
+            modality=modality,
+            control=control,
+            preprocessor=preprocessor,
+            refused=tuple(refused),
+        )
         if isinstance(each.map, (int, float)) and each.map == 0:
             continue
         problems += _control_problems(name, modality, control, request)
         prepared[name] = each
     return base, prepared, problems
+
+
+def _parts(request: Request) -> tuple[str, ...]:
+    """Return the parts of the base that *request* needs."""
+    maps = (control.map for control in request.controls.values())
+    are_learned = any(
+        isinstance(each, Learned) and each.learned == OF_THE_BASE for each in maps
+    )
+    return (*PARTS, "maps") if are_learned else PARTS
 
 
 def raise_all(problems: list[str]) -> None:
@@ -191,7 +216,7 @@ def weights_problems(name: str, prepared: Prepared, base: Base) -> list[str]:
         branch_weights(prepared.modality, base.name)
     except WeightsError as error:
         return [str(error)]
-    return []
+    return list(prepared.refused)
 
 
 def base_problems(name: str, catalog: Catalog) -> list[str]:
@@ -206,7 +231,59 @@ def base_problems(name: str, catalog: Catalog) -> list[str]:
             resolve(weights, catalog.hook)
         except WeightsError as error:
             found.append(str(error))
+        except LicenseError as error:
+            # What a request does not read may have any licence.
+            if weights.part in PARTS:
+                found.append(str(error))
     return found
+
+
+def license_problems(
+    base: str, modalities: Iterable[str], catalog: Catalog, *, own: Iterable[str] = ()
+) -> list[str]:
+    """Return what licences forbid of a base and of modalities: code and weights.
+
+    own: the modalities whose weights are a file of the user's, which may be used.
+    """
+    found: list[str] = []
+    for name, find in (
+        (base, catalog.find_base),
+        *((name, catalog.find) for name in modalities),
+    ):
+        try:
+            find(name)
+        except LicenseError as error:
+            found.append(str(error))
+        except WorldweaveError:
+            pass  # whoever uses it says so
+    found += refused_weights_of_base(base, catalog)
+    for name in modalities:
+        if name not in own:
+            found += refused_weights(name, base, catalog)
+    return found
+
+
+def refused_weights(name: str, base: str, catalog: Catalog) -> list[str]:
+    """Return why the licence of the branch of modality *name* forbids it, if so."""
+    try:
+        known = catalog.allowing(None)
+        weights = branch_weights(known.find(name), known.find_base(base).name)
+    except WorldweaveError:
+        return []  # there are none
+    refusal = catalog.refusal(weights)
+    return [f"modality {name!r}: {refusal}"] if refusal else []
+
+
+def refused_weights_of_base(
+    name: str, catalog: Catalog, parts: Iterable[str] = PARTS
+) -> list[str]:
+    """Return why licences forbid *parts* of the base called *name*, if so."""
+    try:
+        base = catalog.allowing(None).find_base(name)
+    except WorldweaveError:
+        return []  # there are none
+    refusals = (catalog.refusal(w) for w in base.weights if w.part in parts)
+    return [refusal for refusal in refusals if refusal]
 
 
 def branch_weights(modality: Modality, base: str) -> Weights:

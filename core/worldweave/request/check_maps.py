@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from worldweave.checkpoints.map_file import modalities_of
 from worldweave.loading import map_file
@@ -10,10 +10,17 @@ from worldweave.request.check import Prepared
 from worldweave.request.maps.check import map_problems
 from worldweave.request.maps.schedule import schedule_problems
 from worldweave.request.maps.sight import BY_RULE, FROM_LABELS
-from worldweave.request.sources import Learned, Objects, Prompt, Salient
+from worldweave.request.sources import Learned, MapValue, Objects, Prompt, Salient
 from worldweave.request.spec import Request
 from worldweave.request.walk import maps_in
-from worldweave_registry import Base, Catalog, Hooks, State, WeightsError
+from worldweave_registry import (
+    Base,
+    Catalog,
+    Hooks,
+    LicenseError,
+    State,
+    WeightsError,
+)
 
 
 def problems_of_maps(
@@ -34,8 +41,8 @@ def problems_of_maps(
 def blind(
     request: Request, prepared: Mapping[str, Prepared], catalog: Catalog
 ) -> dict[str, str]:
-    """Return the modalities whose map needs to see what the request does not give, and
-    what that is."""
+    """Return the modalities whose map needs to see what the request does not give, or
+    what licences forbid to look with, and what that is."""
     found = {}
     objects = request.objects or Objects()
     for name, each in prepared.items():
@@ -60,7 +67,25 @@ def blind(
         looks = is_prompt or (is_salient and _looks(objects))
         if looks and request.video is None:
             found[name] = f"map of {name!r} needs a source video to look at; give one"
+        elif name not in found and (refusals := _refused(sources, objects, catalog)):
+            found[name] = f"map of {name!r}: {'; '.join(refusals)}"
     return found
+
+
+def _refused(
+    sources: Iterable[MapValue], objects: Objects, catalog: Catalog
+) -> list[str]:
+    """Return why licences leave no plugin that could see what a map asks for."""
+    tasks: dict[str, str] = {}
+    for source in sources:
+        if isinstance(source, Prompt):
+            tasks["map"] = "worldweave_map"
+        if isinstance(source, Salient) and objects.masks != FROM_LABELS:
+            tasks["objects"] = "worldweave_objects"
+        if isinstance(source, Salient) and objects.classifier != BY_RULE:
+            tasks[f"foreground:{objects.classifier}"] = "worldweave_foreground"
+    refusals = (catalog.hook.refusal(hook, task) for task, hook in tasks.items())
+    return [refusal for refusal in refusals if refusal]
 
 
 def _is_known(classifier: str, catalog: Catalog) -> bool:
@@ -73,7 +98,10 @@ def _is_known(classifier: str, catalog: Catalog) -> bool:
         and "worldweave_models" not in plugin.hooks
         for plugin in catalog.plugins
     )
-    models = catalog.hook.worldweave_models(task=f"foreground:{classifier}")
+    try:
+        models = catalog.hook.worldweave_models(task=f"foreground:{classifier}")
+    except LicenseError:
+        return True  # or not: who may not be used is told by `_refused`
     return silent or models is not None
 
 
@@ -93,6 +121,8 @@ def _learned_problems(
         return []
     try:
         known = modalities_of(map_file(base, value.learned, hook), base=base.name)
+    except LicenseError:
+        return []  # `examine` says so
     except WeightsError as error:
         return [f"map of {name!r}: {error}"]
     if name in known:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn
 
 import attrs
+import torch
 
 from worldweave.testing.subject import NotApplicable, Subject
 from worldweave_registry import Problems, WorldweaveError, did_you_mean, one_line
@@ -139,16 +142,16 @@ class Examination:
 
     def _reach(self, one: Check) -> Verdict:
         for needed in one.needs:
-            if self._raw(needed) is not Outcome.PASSED:
-                return self._with_expectation(
-                    Verdict(
-                        check=one,
-                        outcome=Outcome.LEFT_OUT,
-                        says=f"nothing to look at before {needed} passes",
-                    )
-                )
+            outcome = self._raw(needed)
+            if outcome is Outcome.PASSED:
+                continue
+            says = f"nothing to look at before {needed} passes"
+            if outcome is Outcome.LEFT_OUT:
+                says = self.verdict(needed).says  # for that reason, and no other
+            return Verdict(check=one, outcome=Outcome.LEFT_OUT, says=says)
         begun = time.perf_counter()
-        found = _look(one, self.subject)
+        with _one_thread():
+            found = _look(one, self.subject)
         spent = time.perf_counter() - begun
         return self._with_expectation(attrs.evolve(found, seconds=spent))
 
@@ -172,7 +175,7 @@ class Examination:
             return attrs.evolve(
                 found,
                 outcome=Outcome.SURPRISED,
-                says=f"a failure is expected ({reason})",
+                says=f"it passes, though a failure is expected ({reason})",
                 mend="take it out of the expected failures",
             )
         return found
@@ -184,9 +187,27 @@ def raise_problems(problems: list[str]) -> None:
         raise Problems(problems)
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute in one thread; put their number back.
+
+    Networks as small as those of the checks gain nothing from more, and lose much on
+    a busy machine, where threads wait for each other.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _look(one: Check, subject: Subject) -> Verdict:
     try:
-        one.look(subject)
+        # The verdict must not depend on what is done about warnings.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            one.look(subject)
     except NotApplicable as reason:
         return Verdict(check=one, outcome=Outcome.LEFT_OUT, says=str(reason))
     except Failure as found:
@@ -205,14 +226,14 @@ def _look(one: Check, subject: Subject) -> Verdict:
         return Verdict(
             check=one,
             outcome=Outcome.FAILED,
-            says=f"it raised {one_line(error)}{_where(error)}",
+            says=f"it raised {one_line(error)}{where(error)}",
             mend="make it run",
         )
     return Verdict(check=one, outcome=Outcome.PASSED)
 
 
-def _where(error: BaseException) -> str:
-    """Return the last place of the traceback, as "(file.py:12)"."""
+def where(error: BaseException) -> str:
+    """Return the last place of the traceback, as " (file.py:12)"."""
     trace, last = error.__traceback__, ""
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename.replace("\\", "/").rsplit("/", 1)[-1]

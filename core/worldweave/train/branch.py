@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import attrs
 import torch
 from torch import Tensor, nn
 
@@ -14,21 +15,23 @@ from worldweave.loading import LoadedBase, Placement, load_base, new_branch
 from worldweave.model.branch import ControlBranch
 from worldweave.model.step import Step
 from worldweave.request.check import make_preprocessor
-from worldweave.request.controls import run_preprocessor
+from worldweave.request.controls import report_of, run_preprocessor
 from worldweave.train.clips import (
     MONITORED,
     MONITORED_CLIPS,
-    PROMPT_DROPOUT,
     ClipSet,
     MakeControl,
-    drop,
     latent_dtype,
 )
+from worldweave.train.data.folder import Data, open_data
+from worldweave.train.data.stream import StreamedPairs, watched_clips
 from worldweave.train.given import names_of, start_from
 from worldweave.train.monitors import GateNorms, X0Error
-from worldweave.train.objective import Objective
+from worldweave.train.objective import Objective, Predict
+from worldweave.train.pairs import ClipPairs, Pairs, VariedPairs
 from worldweave.train.precision import autocast
-from worldweave.train.task import Setup, Task
+from worldweave.train.random_options import RandomOptions
+from worldweave.train.task import Monitor, Setup, Task
 from worldweave_registry import Modality, Recipe, WorldweaveError
 
 
@@ -51,20 +54,29 @@ class Controlled(nn.Module):
 def branch_task(setup: Setup, modality: Modality) -> Task:
     """Describe the training of *modality*'s branch for the base of *setup*.
 
-    Raise WorldweaveError where the recipe, clips or the base's weights are missing.
+    Raise WorldweaveError where the recipe, clips or the base's weights are missing,
+    or the data folder holds what cannot be trained on.
     """
     recipe = setup.recipe(modality.recipe, f"modality {modality.name!r}")
+    # Before anything is read or rendered.
+    RandomOptions.of(modality, recipe)
+    if setup.data is not None:
+        data = open_data(
+            setup.data,
+            modality,
+            setup.base,
+            setup.say,
+            is_examined=setup.is_examined,
+        )
+        return data_task_of(setup, modality, _loaded(setup), recipe, data)
     maker = recipe.dataset or setup.base.clips
     if maker is None:
         raise WorldweaveError(
             f"neither the recipe of {modality.name!r} nor base {setup.base.name!r} "
-            "makes training clips; name a dataset in the recipe"
+            "makes training clips; give a folder of videos with --data, or name a "
+            "dataset in the recipe"
         )
-    loaded = load_base(
-        setup.base,
-        Placement(device=setup.device, dtype=torch.float32),
-        hook=setup.catalog.hook,
-    )
+    loaded = _loaded(setup)
     made = setup.make_clips(maker, setup.seed, setup.clips)
     watched: Iterable[Clip] = ()
     if setup.is_monitored:
@@ -80,11 +92,55 @@ def task_of(
     clips: Iterable[Clip],
     watched: Iterable[Clip] = (),
 ) -> Task:
-    """Describe the training of a branch for a base in memory.
+    """Describe the training of a branch for a base in memory, from rendered clips.
 
     The branch is fresh and starts from the base, or from the weights *setup*
     names. *watched* are the held-out clips of the monitors; none: no monitors.
     """
+    options = RandomOptions.of(modality, recipe)
+    place, dtype = setup.device, latent_dtype(setup.clips)
+    pairs: ClipPairs | VariedPairs
+    if options is None:
+        control = control_maker(modality)
+        pairs = ClipPairs(clips, base.autoencoder, control, device=place, dtype=dtype)
+    else:
+        pairs = VariedPairs(clips, base.autoencoder, options, device=place, dtype=dtype)
+        if all(pairs.has_control):
+            setup.say(
+                f"the clips bring their own controls of {modality.name!r}, so the "
+                "random_options of its recipe change nothing"
+            )
+    what = f"{modality.name} for {base.description.name} from {len(pairs)} clips"
+    return _task(setup, modality, base, recipe, pairs, list(watched), what)
+
+
+def data_task_of(
+    setup: Setup, modality: Modality, base: LoadedBase, recipe: Recipe, data: Data
+) -> Task:
+    """Describe the training of a branch for a base in memory, from a data folder."""
+    control, options = control_maker(modality), RandomOptions.of(modality, recipe)
+    pairs = StreamedPairs(data.trained, base, modality, control, options)
+    watched: list[Clip] = []
+    if setup.is_monitored:
+        length = base.description.chunk_frames
+        watched = watched_clips(data.watched, length, modality)
+    what = (
+        f"{modality.name} for {base.description.name} from {len(data)} videos "
+        f"(files {data.fingerprint})"
+    )
+    task = _task(setup, modality, base, recipe, pairs, watched, what)
+    return attrs.evolve(task, about=data.about())
+
+
+def _task(
+    setup: Setup,
+    modality: Modality,
+    base: LoadedBase,
+    recipe: Recipe,
+    pairs: Pairs,
+    watched: Sequence[Clip],
+    what: str,
+) -> Task:
     torch.manual_seed(setup.seed)
     branch = new_branch(modality, base.config)
     branch.start_from(base.dit)
@@ -94,39 +150,45 @@ def task_of(
     if setup.init is not None:
         start = start_from(branch, setup.init, modality.name, setup.device)
     model = Controlled(base.dit.requires_grad_(False), branch)
-    control = control_maker(modality)
-    dtype = latent_dtype(setup.clips)
-    data = ClipSet(clips, base.autoencoder, control, device=setup.device, dtype=dtype)
     network = setup.compiled(model)
     objective = Objective(sigma_mean=recipe.sigma_mean, sigma_std=recipe.sigma_std)
     share = setup.share(recipe.batch_size)
 
     def loss(generator: torch.Generator) -> Tensor:
-        index = data.draw(recipe.batch_size, generator)
-        prompts = drop(data.prompts_of(index), PROMPT_DROPOUT, generator)
-        hint = data.hints(index[share])
+        batch = pairs.draw(recipe.batch_size, generator, share)
         with torch.no_grad():
-            text = base.text_encoder.encode(prompts[share])
+            text = base.text_encoder.encode(batch.prompts)
         with autocast(setup.device):
             return objective.loss(
-                lambda latent, step: network(latent, step, hint),
-                data.latents(index),
+                lambda latent, step: network(latent, step, batch.hints),
+                batch.latents,
                 text,
                 base.description.fps,
                 generator,
                 share,
             )
 
-    held_out = list(watched)
+    monitors: tuple[Monitor, ...] = ()
+    if watched:
+        error = _x0_error(base, model, control_maker(modality), watched)
+        monitors = (error, gates)
     return Task(
-        what=f"{modality.name} for {base.description.name} from {len(data)} clips",
+        what=what,
         model=model,
         loss=loss,
         recipe=recipe,
         save=lambda folder: [_write(branch, modality, base.description.name, folder)],
-        monitors=(_x0_error(base, model, control, held_out), gates) if held_out else (),
+        monitors=monitors,
         started_from=start,
         stands_on=names_of(base.files),
+    )
+
+
+def _loaded(setup: Setup) -> LoadedBase:
+    return load_base(
+        setup.base,
+        Placement(device=setup.device, dtype=torch.float32),
+        hook=setup.catalog.hook,
     )
 
 
@@ -142,7 +204,9 @@ def control_maker(modality: Modality) -> MakeControl:
                 f"{modality.name!r} has no preprocessor and the clips carry no control "
                 "for it; train it on clips that do"
             )
-        return run_preprocessor(modality.name, preprocess, clip.video)
+        return run_preprocessor(
+            modality.name, preprocess, clip.video, report=report_of(modality)
+        )
 
     return make
 
@@ -150,7 +214,10 @@ def control_maker(modality: Modality) -> MakeControl:
 def _x0_error(
     base: LoadedBase, model: Controlled, control: MakeControl, clips: Iterable[Clip]
 ) -> X0Error:
-    """Compare the right hint with none and with that of the clip before."""
+    """Compare the right hint with none and with that of the clip before.
+
+    A single clip has no other: then there is no wrong hint.
+    """
     device = base.placement.device
     data = ClipSet(clips, base.autoencoder, control, device=device)
     every = range(len(data))
@@ -158,15 +225,17 @@ def _x0_error(
     others = hints.roll(1, 0)
     with torch.no_grad():
         text = base.text_encoder.encode(data.prompts)
+    predictions: dict[str, Predict] = {
+        "right": lambda latent, step: model(latent, step, hints),
+        "none": model.base,
+    }
+    if len(data) > 1:
+        predictions["wrong"] = lambda latent, step: model(latent, step, others)
     return X0Error(
         clean=data.latents(every),
         text=lambda: text,
         fps=base.description.fps,
-        predictions={
-            "right": lambda latent, step: model(latent, step, hints),
-            "none": model.base,
-            "wrong": lambda latent, step: model(latent, step, others),
-        },
+        predictions=predictions,
     )
 
 

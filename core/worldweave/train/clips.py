@@ -81,11 +81,19 @@ class ClipSet:
         """Return the prompts of the numbered clips."""
         return [self.prompts[i] for i in index]
 
-    def hints(self, index: Iterable[int]) -> Tensor:
-        """Return (N, C', T, H, W): the hints of the numbered clips' controls."""
+    def controls(self, index: Iterable[int]) -> Tensor:
+        """Return uint8 (N, F, Y, X, 3): the controls of the numbered clips."""
         if self._controls is None:
             raise ValueError("these clips have no controls; give ClipSet a control")
-        frames = self._controls[list(index)].permute(0, 4, 1, 2, 3)
+        return self._controls[list(index)]
+
+    def hints(self, index: Iterable[int]) -> Tensor:
+        """Return (N, C', T, H, W): the hints of the numbered clips' controls."""
+        return self.hints_of(self.controls(index))
+
+    def hints_of(self, controls: Tensor) -> Tensor:
+        """Return (N, C', T, H, W): the hints of controls uint8 (N, F, Y, X, 3)."""
+        frames = controls.permute(0, 4, 1, 2, 3)
         with torch.no_grad():
             return self.autoencoder.encode_hint(frames.float() / 255 * 2 - 1)
 

@@ -20,11 +20,6 @@ from worldweave.train.task import Task
 from worldweave.train.watch import Watch
 from worldweave_registry import Recipe, WeightsError, WorldweaveError
 
-BETAS = (0.9, 0.98)
-WEIGHT_DECAY = 0.01
-MAX_GRADIENT = 1.0
-COOLDOWN = 0.4
-
 
 class Trainer:
     """Minimise the loss of *task* over the trainable parameters of its model.
@@ -57,11 +52,11 @@ class Trainer:
         vectors = [p for p in self.named.values() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": matrices, "weight_decay": WEIGHT_DECAY},
+                {"params": matrices, "weight_decay": self.recipe.weight_decay},
                 {"params": vectors, "weight_decay": 0.0},
             ],
             lr=self.recipe.learning_rate,
-            betas=BETAS,
+            betas=self.recipe.betas,
         )
         self.average = {n: p.detach().clone() for n, p in self.named.items()}
         self._notes: Mapping[str, str] = {}
@@ -112,7 +107,9 @@ class Trainer:
         own_loss.backward()  # type: ignore[no-untyped-call]
         told = torch.tensor([own_loss.item(), float(bool(reason))])
         loss, asked = self.processes.average(self.named.values(), told).tolist()
-        gradient = float(nn.utils.clip_grad_norm_(self.named.values(), MAX_GRADIENT))
+        gradient = float(
+            nn.utils.clip_grad_norm_(self.named.values(), self.recipe.max_gradient)
+        )
         self._refuse_divergence(loss, gradient)
         self.optimizer.step()
         self._follow()
@@ -145,8 +142,8 @@ class Trainer:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Let the average follow: a short memory at first, then a thousand steps."""
-        decay = min(0.999, (1 + self.step) / (10 + self.step))
+        """Let the average follow: a short memory at first, then the recipe's."""
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         for name, parameter in self.named.items():
             self.average[name].lerp_(parameter, 1 - decay)
 
@@ -301,4 +298,5 @@ def rate(step: int, recipe: Recipe) -> float:
     """Return the learning rate of *step*: warm-up, plateau, linear to nought."""
     rising = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
     left = (recipe.steps - step) / recipe.steps
-    return recipe.learning_rate * rising * min(1.0, left / COOLDOWN)
+    falling = min(1.0, left / recipe.cooldown) if recipe.cooldown else 1.0
+    return recipe.learning_rate * rising * falling

@@ -15,10 +15,12 @@ from worldweave.train.canary import Canary
 from worldweave.train.loop import Trainer
 from worldweave.train.maps import maps_task
 from worldweave.train.parallel import ALONE, Processes
+from worldweave.train.states import States
 from worldweave.train.task import Setup, Task, nothing_said
 from worldweave.train.watch import Watch
 from worldweave_registry import (
     Catalog,
+    Recipe,
     UnknownModalityError,
     WorldweaveError,
     discover,
@@ -26,6 +28,10 @@ from worldweave_registry import (
 
 #: Steps between two looks at the model.
 MONITOR_EVERY = 250
+#: Of rendered clips, where the user names no number.
+CLIPS = 2000
+#: For trainings that are of no modality, where the user names none.
+BASE = "tiny-world"
 
 
 @attrs.frozen(kw_only=True)
@@ -42,13 +48,14 @@ class Session:
     def open(
         cls,
         name: str,
-        base: str,
+        base: str | None,
         folder: Path,
         *,
         steps: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
-        clips: int = 2000,
+        clips: int | None = None,
+        data: Path | None = None,
         seed: int = 0,
         modalities: Sequence[str] = (),
         init: Path | None = None,
@@ -63,18 +70,31 @@ class Session:
         """Prepare the training *name* for *base*: "base", "maps", a modality, or one
         of the base's own trainings.
 
-        *modalities* are those that learned maps are for; none given: all that have
-        weights for the base. *monitor_every* 0: no monitors. The canary's alarm is
-        raised from step *alarm_after* on; None: 10 times the recipe's warm-up, at
-        least 500. Raise WorldweaveError where the name, the recipe or the clips are
-        missing, or a saved state in *folder* belongs to another training.
+        *base* None: the one the modality's recipe is made for, or tiny-world. A
+        modality is trained from rendered *clips*, 2000 where it is None, or from
+        the videos of the folder *data*. *modalities* are those that learned maps are
+        for; none given: all that have weights for the base. *monitor_every* 0: no
+        monitors. The canary's alarm is raised from step *alarm_after* on; None: 10
+        times the recipe's warm-up, at least 500. Raise WorldweaveError where the
+        name, the recipe or the clips are missing, the data cannot be trained on, or
+        a saved state in *folder* belongs to another training.
         """
+        if data is not None and clips is not None:
+            raise WorldweaveError(
+                f"clips is {clips} and data is {data}: clips are rendered where there "
+                "is no data; leave one of them out"
+            )
+        if data is not None:
+            clips = 0
+        elif clips is None:
+            clips = CLIPS
         if not 0 <= seed <= HELD_OUT - clips:
             raise WorldweaveError(
                 f"seed {seed} with {clips} clips reaches into the held-out clips "
                 f"(from {HELD_OUT}); choose a smaller seed or fewer clips"
             )
         catalog = discover() if catalog is None else catalog
+        base = base_for(name, base, catalog, say)
         changes = {
             "steps": steps,
             "batch_size": batch_size,
@@ -85,6 +105,8 @@ class Session:
             catalog=catalog,
             overrides={k: v for k, v in changes.items() if v is not None},
             clips=clips,
+            data=data,
+            is_examined=processes.is_first and not States(folder).steps(),
             seed=seed,
             device=torch.device("cpu") if device is None else device,
             compile=compile,
@@ -121,7 +143,10 @@ class Session:
         where = self.device.type
         if self.trainer.processes.count > 1:
             where = f"{self.trainer.processes.count} processes, {where}"
-        return f"{count:,} trainable parameters, {steps} steps on {where}, {start}"
+        about = f"; {self.task.about}" if self.task.about else ""
+        return (
+            f"{count:,} trainable parameters, {steps} steps on {where}, {start}{about}"
+        )
 
     def finish(self, reason: str = "") -> list[str]:
         """Write the result if all steps are done; return what happened, in lines.
@@ -151,6 +176,44 @@ class Session:
         return self.task.save(self.folder)
 
 
+def base_for(
+    name: str, asked: str | None, catalog: Catalog, say: Callable[[str], None]
+) -> str:
+    """Return the base to train *name* for: the one asked for, or its recipe's.
+
+    *say* is told where the two differ.
+    """
+    usual = _recipes_base(name, BASE if asked is None else asked, catalog)
+    if asked is None:
+        return BASE if usual is None else usual
+    if usual not in (None, asked):
+        say(
+            f"the recipe of {name!r} is made for base {usual!r}; its steps, batch and "
+            f"learning rate may not suit {asked!r}"
+        )
+    return asked
+
+
+def _recipes_base(name: str, base: str, catalog: Catalog) -> str | None:
+    """Return the base the recipe of modality *name* is made for.
+
+    None where *name* is no modality or has no recipe: `build` tells what is wrong.
+    """
+    if name in ("base", "maps"):
+        return None
+    try:
+        if name in catalog.find_base(base).trainings:
+            return None
+    except WorldweaveError:
+        pass  # It need not be there to name another.
+    try:
+        lazy = catalog.find(name).recipe
+        recipe = None if lazy is None else lazy.load()
+    except WorldweaveError:
+        return None
+    return recipe.base if isinstance(recipe, Recipe) else None
+
+
 def build(name: str, setup: Setup, modalities: Sequence[str] = ()) -> Task:
     """Find what *name* is and describe its training.
 
@@ -158,6 +221,11 @@ def build(name: str, setup: Setup, modalities: Sequence[str] = ()) -> Task:
     nothing that can be trained.
     """
     trainings = setup.base.trainings
+    if setup.data is not None and (name in ("base", "maps") or name in trainings):
+        raise WorldweaveError(
+            f"{name!r} is trained from clips that base {setup.base.name!r} renders, "
+            f"not from a folder; leave out --data {setup.data}"
+        )
     if name == "maps":
         return maps_task(setup, modalities)
     if modalities:

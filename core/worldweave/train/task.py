@@ -50,6 +50,8 @@ class Task:
     monitors: tuple[Monitor, ...] = ()
     started_from: str = ""
     stands_on: str = ""
+    about: str = ""
+    """What else the user should know of it before it begins."""
 
 
 CPU = torch.device("cpu")
@@ -65,6 +67,10 @@ class Setup:
     """Fields of the recipe that the user gives other values."""
     clips: int = 2000
     """How many training clips to make, from *seed* on."""
+    data: Path | None = None
+    """A folder of videos, captions and controls to train from; None: made clips."""
+    is_examined: bool = True
+    """Whether to look at the data first; who goes on has done so."""
     seed: int = 0
     device: torch.device = CPU
     compile: bool = False

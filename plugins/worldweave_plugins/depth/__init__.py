@@ -17,6 +17,7 @@ def worldweave_modalities() -> list[worldweave.Modality]:
             license="Apache-2.0",
             preprocessor=None,
             recipe="worldweave_plugins.depth.recipe:RECIPE",
+            metadata={"polarity": "near is bright, far is dark"},
             weights=[
                 worldweave.Weights(
                     base="tiny-world",

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from worldweave.base import HELD_OUT
+from worldweave.io import video
 from worldweave.io.sizes import to_unit
 from worldweave.loading import part_of
+from worldweave.testing.subject import video as moving
 from worldweave.train.compiling import compiled_or_not
-from worldweave.train.session import Session, build
+from worldweave.train.session import Session, base_for, build
 from worldweave.train.task import Setup
 from worldweave_registry import (
     Lazy,
@@ -209,3 +211,106 @@ def test_a_base_stands_on_its_autoencoder():
     setup = Setup(base=base, catalog=catalog, clips=1, is_monitored=False)
     digest = part_of(base, "autoencoder").sha256
     assert build("base", setup).stands_on == f"autoencoder {digest[:12]}"
+
+
+@pytest.fixture
+def small_world():
+    """A catalog in which the recipe of edge is made for a base called small."""
+    found = discover()
+
+    class Altered:
+        def find_base(self, name):
+            return found.find_base(name)
+
+        def find(self, name):
+            modality = found.find(name)
+            return attrs.evolve(modality, recipe="toy_small:RECIPE")
+
+    return Altered()
+
+
+@pytest.fixture
+def _small_recipe(tmp_path, monkeypatch):
+    (tmp_path / "toy_small.py").write_text(
+        "from worldweave_registry import Recipe\n"
+        "RECIPE = Recipe(steps=3, learning_rate=0.1, base='small')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("_small_recipe")
+def test_a_modality_is_trained_for_the_base_of_its_recipe(small_world):
+    said = []
+    assert base_for("edge", None, small_world, said.append) == "small"
+    assert base_for("edge", "small", small_world, said.append) == "small"
+    for name in ("base", "maps", "annotator"):
+        assert base_for(name, None, small_world, said.append) == "tiny-world"
+    assert said == []
+
+
+@pytest.mark.usefixtures("_small_recipe")
+def test_a_recipe_on_another_base_is_told(small_world):
+    said = []
+    assert base_for("edge", "tiny-world", small_world, said.append) == "tiny-world"
+    assert said == [
+        "the recipe of 'edge' is made for base 'small'; its steps, batch and learning "
+        "rate may not suit 'tiny-world'"
+    ]
+
+
+def test_without_a_base_an_unknown_name_is_still_told(tmp_path):
+    with pytest.raises(UnknownModalityError, match="'edgy'"):
+        Session.open("edgy", None, tmp_path, clips=1)
+
+
+def test_rendered_clips_and_a_data_folder_do_not_go_together(tmp_path):
+    with pytest.raises(
+        WorldweaveError, match=r"clips is 3 and data is .*; leave one of them out"
+    ):
+        Session.open("edge", None, tmp_path, clips=3, data=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["base", "maps", "judge"])
+def test_only_modalities_are_trained_from_a_folder(own, tmp_path, name):
+    with pytest.raises(
+        WorldweaveError, match=rf"'{name}' is trained from clips .*--da"
+    ):
+        build(name, own(data=tmp_path))
+
+
+def test_a_folder_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
+    with pytest.raises(WorldweaveError, match=r"there is no folder .*nowhere"):
+        Session.open("edge", None, tmp_path, data=tmp_path / "nowhere")
+
+
+def test_a_folder_is_looked_at_once_and_trained_on(tmp_path):
+    films = tmp_path / "films" / "videos"
+    films.mkdir(parents=True)
+    for name in "ab":
+        video.write(films / f"{name}.mp4", moving(seed=ord(name)), 24)
+
+    def start():
+        said = []
+        session = Session.open(
+            "edge",
+            None,
+            tmp_path / "run",
+            data=tmp_path / "films",
+            steps=2,
+            batch_size=1,
+            monitor_every=0,
+            say=said.append,
+        )
+        return session, said
+
+    first, said = start()
+    assert [line for line in said if "captions: all 2 videos have no caption" in line]
+    assert first.opening().endswith(
+        " parameters, 2 steps on cpu, from the start; 2 videos, of which b is held out"
+    )
+    first.trainer.run(lambda _: None, until=1)
+    second, said = start()
+    assert said == []
+    assert "continued from step 1" in second.opening()
+    second.trainer.run(lambda _: None)
+    assert second.finish() == [f"{tmp_path}/run/edge.safetensors: trained weights"]

@@ -1,0 +1,3 @@
+"""Wrong: it stops the whole program where it should raise an error."""
+
+raise SystemExit("no licence key")

@@ -1,0 +1,3 @@
+"""Wrong: written for an older generation of the interface. It is not even imported."""
+
+from worldweave import gone  # noqa: F401

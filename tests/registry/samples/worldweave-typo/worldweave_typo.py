@@ -1,0 +1,8 @@
+"""Wrong: the hook is misspelt, so nobody would ever call it."""
+
+import worldweave
+
+
+@worldweave.hookimpl
+def worldweave_modalites():
+    return []
