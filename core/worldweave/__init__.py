@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from worldweave_registry import (
         Base,
         Lazy,
+        LicenseError,
         Modality,
         Model,
         PluginError,
@@ -43,6 +44,7 @@ __all__ = [
     "DiTConfig",
     "Generation",
     "Lazy",
+    "LicenseError",
     "Modality",
     "Model",
     "Pipeline",

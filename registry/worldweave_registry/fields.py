@@ -69,6 +69,10 @@ def as_strides(value: Iterable[int]) -> tuple[int, int]:
     return cast("tuple[int, int]", as_tuple(value))
 
 
+def as_betas(value: Iterable[float]) -> tuple[float, float]:
+    return cast("tuple[float, float]", as_tuple(value))
+
+
 def as_choices(value: Mapping[str, Iterable[Any]]) -> Mapping[str, tuple[Any, ...]]:
     if not isinstance(value, Mapping):
         return value

@@ -166,7 +166,7 @@ class Recipe:
     cooldown: float = attrs.field(default=0.4, validator=fields.share)
     """The share of the steps, at the end, over which it falls to 0."""
     betas: tuple[float, float] = attrs.field(
-        default=(0.9, 0.98), converter=fields.as_tuple, validator=fields.betas
+        default=(0.9, 0.98), converter=fields.as_betas, validator=fields.betas
     )
     """How slowly AdamW's averages of the gradient and of its square follow."""
     weight_decay: float = attrs.field(default=0.01, validator=fields.not_negative)

@@ -11,6 +11,9 @@ from typing import Annotated
 
 import typer
 
+from worldweave.cli import flags
+from worldweave.cli.arguments import found
+
 
 def demo(
     video: Annotated[
@@ -29,6 +32,7 @@ def demo(
         int, typer.Option(min=1, help="Frames of your video to use at most.")
     ] = 17,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
+    licenses: flags.Licenses = None,
 ) -> None:
     """Show the prompt alone, each control, all of them, and maps that share.
 
@@ -41,7 +45,14 @@ def demo(
     from worldweave.evaluate.demo.prepare import prepare
 
     shown = prepare(
-        base, video, prompt, out, frames=frames, seed=seed, clips=clip or ()
+        base,
+        video,
+        prompt,
+        out,
+        frames=frames,
+        seed=seed,
+        clips=clip or (),
+        catalog=found(licenses),
     )
     command = "worldweave"
     if shutil.which(command) is None:

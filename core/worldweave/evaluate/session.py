@@ -88,20 +88,23 @@ def evaluate_base(
 
 
 def with_weights(catalog: Catalog, base: str) -> list[str]:
-    """Return the modalities that have weights for *base*, by name."""
+    """Return the modalities that have weights for *base*, by name.
+
+    Not those whose weights licences forbid to use.
+    """
     return [
         name
         for name, modality in catalog.modalities.items()
-        if _has_weights(modality, base)
+        if _has_weights(modality, base, catalog)
     ]
 
 
-def _has_weights(modality: Modality, base: str) -> bool:
+def _has_weights(modality: Modality, base: str, catalog: Catalog) -> bool:
     try:
-        branch_weights(modality, base)
+        weights = branch_weights(modality, base)
     except WeightsError:
         return False
-    return True
+    return not catalog.refusal(weights)
 
 
 def _about(

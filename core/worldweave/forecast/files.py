@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from worldweave.loading import part_of
-from worldweave.request.check import branch_weights
+from worldweave.request.check import PARTS, branch_weights
 from worldweave.request.sources import OF_THE_BASE
 from worldweave_registry import WeightsError, WorldweaveError, locate
 
 if TYPE_CHECKING:
     from worldweave_registry import Base, Modality, Weights
     from worldweave_registry.fetch import Fetcher
-
-#: The parts of a base that a generation reads.
-READ = ("dit", "autoencoder", "text_encoder")
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +53,7 @@ def list_files(
     entries = [
         _entry(f"{base.name} {each.part}", each, hook)
         for each in base.weights
-        if each.part in READ
+        if each.part in PARTS
     ]
     for file in sorted(learned):
         of_base = part_of(base, "maps") if file == OF_THE_BASE else None
@@ -81,7 +78,7 @@ def _entry(what: str, weights: Weights, hook: Fetcher | None) -> FileEntry:
     path, problem = None, None
     try:
         path = locate(weights, hook)
-        problem = _problem(path, may_be_folder=weights.part in READ[1:])
+        problem = _problem(path, may_be_folder=weights.part in PARTS[1:])
     except WorldweaveError as error:
         problem = str(error)
     size = None if problem is not None or path is None else _size(path)

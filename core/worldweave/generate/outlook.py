@@ -128,7 +128,7 @@ def look_ahead(
     """
     place = _place(device)
     first, process, earlier = first_bytes(), process_bytes(), peak_bytes()
-    looked = survey(request, catalog, _whatever)
+    looked = survey(request, catalog, _refused)
     known = shares(looked)
     reading = _reading(first, process, earlier, peak_bytes())
     often = runs(looked)
@@ -225,9 +225,9 @@ def _tasks(looked: Survey) -> Iterator[Task]:
                 )
 
 
-def _whatever(name: str, prepared: Prepared, base: Base) -> list[str]:
+def _refused(name: str, prepared: Prepared, base: Base) -> list[str]:
     """Missing weights are shown in the plan; they do not keep it from being made."""
-    return []
+    return list(prepared.refused)
 
 
 def _place(asked: str | None) -> torch.device:

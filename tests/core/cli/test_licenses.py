@@ -11,7 +11,7 @@ import pytest
 import worldweave
 from worldweave.generate.load import load
 from worldweave.maps import Prompt
-from worldweave_registry import LicenseError, Problems
+from worldweave_registry import LicenseError, Problems, discover
 
 GPL, NC = "GPL-3.0-only", "CC-BY-NC-4.0"
 OURS = "Apache-2.0"
@@ -274,6 +274,32 @@ def test_the_variable_restricts_and_the_flag_replaces_it(refused, monkeypatch):
     monkeypatch.setenv("WORLDWEAVE_LICENSES", "no licence at all")
     assert refused(*job)[0].startswith("WORLDWEAVE_LICENSES has 'no licence at all'")
     starting(refused(*job, "--licenses", OURS), wrong)
+
+
+# What takes all there is, or tells what is missing.
+
+
+def test_a_plan_refuses_weights_rather_than_call_them_missing(refused):
+    lines = refused(
+        *("plan", "--video", "in.mp4", "--control", "mist", "--licenses", f"{OURS},MIT")
+    )
+    starting(lines, WEIGHTS["mist"])
+
+
+def test_whoever_takes_all_modalities_leaves_out_those_that_are_refused():
+    from worldweave.evaluate.session import with_weights
+
+    catalog = discover()
+    every = {"thermal", "sonar", "mist", "edge"}
+    assert every <= set(with_weights(catalog, "tiny-world"))
+    allowed = catalog.allowing([OURS, "MIT"])
+    assert every & set(with_weights(allowed, "tiny-world")) == {"edge"}
+
+
+def test_the_demo_refuses_its_base_and_a_bad_listing(refused, out):
+    job = ("demo", "--out", out, "--licenses")
+    starting(refused(*job, "MIT"), "base 'tiny-world' of worldweave ")
+    starting(refused(*job, "Apache 2.0"), "--licenses has 'Apache 2.0'")
 
 
 # From Python.

@@ -18,7 +18,7 @@ from worldweave.evaluate.session import with_weights
 from worldweave.generate.load import load
 from worldweave.generate.pipeline import Pipeline
 from worldweave.request.check import raise_all
-from worldweave_registry import Base, Modality, WorldweaveError, discover
+from worldweave_registry import Base, Catalog, Modality, WorldweaveError, discover
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -58,6 +58,7 @@ def prepare(
     frames: int,
     seed: int,
     clips: Sequence[int] = (),
+    catalog: Catalog | None = None,
 ) -> Demo:
     """Load *base* with every modality that has weights and a control to follow.
 
@@ -70,7 +71,7 @@ def prepare(
         raise WorldweaveError(
             f"cannot write into {out}: it is a file; give --out a folder"
         )
-    catalog = discover()
+    catalog = discover() if catalog is None else catalog
     description = catalog.find_base(base)
     if description.check_prompt is not None:
         raise_all(description.check_prompt.load()(prompt or ""))
