@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from worldweave.base import Frames
+from worldweave.blame import misfits_named, named
 from worldweave.checkpoints.map_file import load_map_net
 from worldweave.diffusion.sampler import SIGMA_MAX
-from worldweave.generate.blame import misfits_named, named
 from worldweave.generate.call import request_of_call
 from worldweave.generate.denoise import ChunkInput, denoise
 from worldweave.generate.effective import per_frame

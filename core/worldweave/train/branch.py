@@ -10,10 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from worldweave.base import Clip, Frames
+from worldweave.blame import misfits_named, named
 from worldweave.checkpoints import store
 from worldweave.loading import LoadedBase, Placement, load_base, new_branch
 from worldweave.model.branch import ControlBranch
+from worldweave.model.dit import DiT
+from worldweave.model.patches import token_grid
 from worldweave.model.step import Step
+from worldweave.model.weave import RunBranch, weave
 from worldweave.request.check import make_preprocessor
 from worldweave.request.controls import report_of, run_preprocessor
 from worldweave.train.clips import (
@@ -36,19 +40,36 @@ from worldweave_registry import Modality, Recipe, WorldweaveError
 
 
 class Controlled(nn.Module):
-    """A frozen base and the one branch that is trained, at map 1."""
+    """A frozen base and the one branch that is trained, at map 1.
 
-    def __init__(self, base: nn.Module, branch: ControlBranch) -> None:
+    name: of its modality, for errors. run: what runs the branch; None: itself.
+    """
+
+    def __init__(
+        self,
+        base: DiT,
+        branch: ControlBranch,
+        *,
+        name: str,
+        run: RunBranch | None = None,
+    ) -> None:
         super().__init__()
         self.base = base
         self.branch = branch
+        self.name = name
+        self.run: RunBranch = branch.forward if run is None else run
 
     def forward(self, latent: Tensor, step: Step, hint: Tensor) -> Tensor:
-        """Return the base's output under full control."""
-        residuals = self.branch(latent, step, hint)
-        ones = torch.ones_like(residuals[0][..., 0])
-        out: Tensor = self.base(latent, step, [residuals], [ones])
-        return out
+        """Return the base's output under full control.
+
+        Raise MisfitError where the residuals do not fit.
+        """
+        grid = token_grid(latent, self.base.config.patch)
+        ones = latent.new_ones(len(latent), *grid)
+        name = self.name
+        return weave(
+            self.base, {name: self.run}, latent, step, {name: hint}, {name: ones}
+        )
 
 
 def branch_task(setup: Setup, modality: Modality) -> Task:
@@ -149,7 +170,13 @@ def _task(
     start = ""
     if setup.init is not None:
         start = start_from(branch, setup.init, modality.name, setup.device)
-    model = Controlled(base.dit.requires_grad_(False), branch)
+    model = Controlled(
+        base.dit.requires_grad_(False),
+        branch,
+        name=modality.name,
+        # What is compiled is not asked whose fault it is.
+        run=None if setup.compile else named(modality.name, modality, branch),
+    )
     network = setup.compiled(model)
     objective = Objective(sigma_mean=recipe.sigma_mean, sigma_std=recipe.sigma_std)
     share = setup.share(recipe.batch_size)
@@ -158,7 +185,7 @@ def _task(
         batch = pairs.draw(recipe.batch_size, generator, share)
         with torch.no_grad():
             text = base.text_encoder.encode(batch.prompts)
-        with autocast(setup.device):
+        with autocast(setup.device), misfits_named({modality.name: modality}):
             return objective.loss(
                 lambda latent, step: network(latent, step, batch.hints),
                 batch.latents,

@@ -1,5 +1,6 @@
 """A branch learns to control a base that stays as it is."""
 
+import sys
 import weakref
 
 import attrs
@@ -289,3 +290,37 @@ def test_a_branch_says_which_files_of_the_base_it_stands_on(
         clips,
     )
     assert task.stands_on == "dit e3b0c44298fc"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("raise RuntimeError('no flux')", "'place' failed: RuntimeError: no flux"),
+        ("raise SystemExit('no key')", "'place' failed: SystemExit: no key"),
+        (
+            "return 3 * super().forward(latent, step, hint)",
+            "'place' gave 3 residuals but the base has 2 blocks",
+        ),
+    ],
+)
+def test_a_branch_that_fails_in_training_is_named_with_whom_to_tell(
+    base, modality, recipe, clips, setup, tmp_path, body, says
+):
+    (tmp_path / "toy_failing.py").write_text(
+        "from worldweave import CosmosBranch\n"
+        "class Failing(CosmosBranch):\n"
+        "    def forward(self, latent, step, hint):\n"
+        f"        {body}\n"
+    )
+    report = "report it to toy 1: https://example.com/toy/issues"
+    failing = attrs.evolve(
+        modality("place", None), branch=Lazy("toy_failing:Failing", report=report)
+    )
+    task = task_of(setup(), failing, base, recipe, clips)
+    try:
+        with pytest.raises(PluginError) as failure:
+            task.loss(torch.Generator().manual_seed(0))
+    finally:
+        del sys.modules["toy_failing"]
+    assert says in str(failure.value)
+    assert str(failure.value).endswith(f"; {report}")

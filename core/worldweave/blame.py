@@ -1,4 +1,4 @@
-"""Name the plugin whose branch fails in the middle of a generation."""
+"""Name the plugin whose branch fails in the middle of something."""
 
 from __future__ import annotations
 
