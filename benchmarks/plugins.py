@@ -1,4 +1,4 @@
-"""Measure what plugins cost: to list them, to switch one on in a live pipeline."""
+"""Measure what plugins cost: to list, to switch on, to check, to train from files."""
 
 # Run: python benchmarks/plugins.py [--rounds 9]
 # Every figure is a median; the ways are taken in turn, so that a busy moment of the
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 DESCRIBE = """
@@ -96,6 +97,51 @@ def switching(rounds: int) -> dict[str, float]:
     return {name: statistics.median(each) for name, each in spent.items()}
 
 
+def checking(rounds: int) -> dict[str, float]:
+    """Return the median seconds of `worldweave check`, with and without starting."""
+    from worldweave.testing import CHECKS, Examination, Subject
+
+    command = [sys.executable, "-m", "worldweave", "check", "edge"]
+    spent: dict[str, list[float]] = {
+        "worldweave check edge": [],
+        "its checks alone": [],
+    }
+    list(Examination(Subject.find("edge"), CHECKS).verdicts())  # reads the base
+    for _ in range(rounds):
+        spent["worldweave check edge"].append(seconds(command, None))
+        begun = time.perf_counter()
+        list(Examination(Subject.find("edge"), CHECKS).verdicts())
+        spent["its checks alone"].append(time.perf_counter() - begun)
+    return {name: statistics.median(each) for name, each in spent.items()}
+
+
+def windows(rounds: int) -> dict[str, float]:
+    """Return the median seconds of reading 9 frames from anywhere in a video."""
+    import numpy as np
+
+    from worldweave.io import video
+    from worldweave.io.windows import Film
+
+    spent: dict[str, float] = {}
+    dice = np.random.default_rng(0)
+    for height, width in ((96, 144), (720, 1280)):
+        with tempfile.TemporaryDirectory() as room:
+            path = Path(room, "film.mp4")
+            still = dice.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+            large = still.repeat(8, 0).repeat(8, 1)
+            frames = np.stack([np.roll(large, 2 * at, 1) for at in range(240)])
+            video.write(path, frames, Fraction(24))
+            film = Film.open(path)
+            each = []
+            for _ in range(4 * rounds):
+                start = int(dice.integers(0, film.frames - 9))
+                begun = time.perf_counter()
+                film.read(start, 9)
+                each.append(time.perf_counter() - begun)
+            spent[f"9 frames of {width}x{height}"] = statistics.median(each)
+    return spent
+
+
 def main() -> None:
     """Print both tables, ratios beside the seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -114,6 +160,12 @@ def main() -> None:
     print("\n| tiny-world with edge, then seg | s | ratio |\n|---|---|---|")
     for name, each in switched.items():
         print(f"| {name} | {each:.3f} | {each / switched['load']:.2f} |")
+    print("\n| checking | s |\n|---|---|")
+    for name, each in checking(max(1, rounds // 3)).items():
+        print(f"| {name} | {each:.2f} |")
+    print("\n| a window anywhere in a video of 240 frames | ms |\n|---|---|")
+    for name, each in windows(rounds).items():
+        print(f"| {name} | {1000 * each:.1f} |")
 
 
 if __name__ == "__main__":

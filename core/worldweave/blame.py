@@ -1,4 +1,4 @@
-"""Name the plugin whose branch fails in the middle of something."""
+"""Say whose fault it is where the code of a plugin fails in the middle of something."""
 
 from __future__ import annotations
 
@@ -11,26 +11,41 @@ from torch import Tensor
 from worldweave.model.branch import ControlBranch
 from worldweave.model.step import Step
 from worldweave.model.weave import MisfitError, RunBranch
-from worldweave_registry import Modality, PluginError, WorldweaveError, one_line
+from worldweave_registry import (
+    Modality,
+    PluginError,
+    WorldweaveError,
+    let_interrupts_pass,
+    one_line,
+)
+
+
+@contextlib.contextmanager
+def blamed(what: str, report: str) -> Iterator[None]:
+    """Turn whatever a plugin's code raises into one line that names it.
+
+    *what* failed, such as "the preprocessor of 'edge'"; *report* is whom to tell
+    (`Plugin.report`, `Lazy.report`). What the plugin says to the user, a
+    WorldweaveError, stays that. Where memory runs out nobody is blamed.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except WorldweaveError as error:
+        raise WorldweaveError(f"{what}: {one_line(error)}") from error
+    except BaseException as error:
+        let_interrupts_pass(error)
+        raise PluginError(f"{what} failed: {one_line(error)}; {report}") from error
 
 
 def named(name: str, modality: Modality, branch: ControlBranch) -> RunBranch:
-    """Return what runs *branch*; whatever it raises becomes a PluginError.
-
-    Not what the machine lacks: where memory runs out, nobody is to blame.
-    """
+    """Return what runs *branch* and blames its plugin where that fails."""
 
     def run(latent: Tensor, step: Step, hint: Tensor) -> Sequence[Tensor]:
-        try:
+        with blamed(f"the branch of {name!r}", modality.branch.report):
             residuals: Sequence[Tensor] = branch(latent, step, hint)
-            return residuals
-        except (WorldweaveError, torch.OutOfMemoryError, MemoryError):
-            raise
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"the branch of {name!r} failed: {one_line(error)}; "
-                f"{modality.branch.report}"
-            ) from error
+        return residuals
 
     return run
 

@@ -17,6 +17,7 @@ from worldweave_registry.errors import (
     UnknownModalityError,
     WeightsError,
     WorldweaveError,
+    let_interrupts_pass,
 )
 from worldweave_registry.fetch import locate, resolve
 from worldweave_registry.hooks import API, GROUP, hookimpl, hookspec
@@ -60,6 +61,7 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "lazy",
+    "let_interrupts_pass",
     "locate",
     "one_line",
     "resolve",

@@ -58,3 +58,14 @@ class WeightsError(WorldweaveError):
 
 class LicenseError(WorldweaveError):
     """A licence is not among those the user allows, or what lists these is wrong."""
+
+
+def let_interrupts_pass(error: BaseException) -> None:
+    """Raise *error* again where it stops the program and not a plugin.
+
+    For handlers of whatever somebody else's code may raise: besides exceptions that
+    is `SystemExit`, and what libraries derive from BaseException, such as the panics
+    of extensions written in Rust.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        raise error

@@ -55,6 +55,13 @@ def _refuse_misfit(
     base: DiT,
     tokens: tuple[int, ...],
 ) -> None:
+    is_list = isinstance(residuals, (list, tuple))
+    if not is_list or not all(isinstance(each, Tensor) for each in residuals):
+        raise MisfitError(
+            name,
+            f"branch {name!r} gave a {type(residuals).__name__}, the base needs a list "
+            "of tensors (B, T, H, W, D)",
+        )
     if len(residuals) > len(base.blocks):
         raise MisfitError(
             name,
