@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import logging
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ from worldweave.base import Frames
 from worldweave.blame import misfits_named, named
 from worldweave.checkpoints.map_file import load_map_net
 from worldweave.diffusion.sampler import SIGMA_MAX
+from worldweave.generate.active import Active, Switches
 from worldweave.generate.call import request_of_call
 from worldweave.generate.denoise import ChunkInput, denoise
 from worldweave.generate.effective import per_frame
@@ -27,9 +24,8 @@ from worldweave.generate.generation import Generation, Tick
 from worldweave.io import sizes
 from worldweave.io.files import tree_sha256
 from worldweave.loading import LoadedBase, load_branch, map_file
-from worldweave.model.branch import ControlBranch
 from worldweave.model.map_net import MapNet
-from worldweave.request.check import Prepared, branch_weights
+from worldweave.request.check import Prepared, branch_weights, raise_all
 from worldweave.request.chunks import Chunk, cut
 from worldweave.request.fingerprint import input_hashes
 from worldweave.request.maps.tokens import on_tokens
@@ -40,22 +36,8 @@ from worldweave.request.walk import anchored
 from worldweave_registry import (
     Base,
     Catalog,
-    Modality,
-    UnknownModalityError,
     resolve,
 )
-
-logger = logging.getLogger("worldweave")
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Active:
-    """A modality switched on: its description, its branch, where it came from."""
-
-    modality: Modality
-    branch: ControlBranch
-    file: Path
-    is_users_file: bool
 
 
 class Pipeline:
@@ -68,10 +50,13 @@ class Pipeline:
     def __init__(self, base: LoadedBase, catalog: Catalog) -> None:
         self.base = base
         self.catalog = catalog
-        self.active: dict[str, Active] = {}
+        self._switches = Switches(base.placement.device)
         self._digests: dict[Path, str] = {}
-        self._busy = threading.RLock()
-        self._is_generating = False
+
+    @property
+    def active(self) -> dict[str, Active]:
+        """What is enabled now, by name."""
+        return self._switches.active
 
     def enable(self, name: str, *, weights: str | Path | None = None) -> None:
         """Load the branch of modality *name*; the base stays as it is.
@@ -81,6 +66,7 @@ class Pipeline:
         this base; then all is as before.
         """
         modality = self.catalog.find(name)
+        self._switches.refuse_twice(name, modality)
         own = self.base.description.name
         path = (
             Path(weights)
@@ -88,47 +74,20 @@ class Pipeline:
             else resolve(branch_weights(modality, own), self.catalog.hook)
         )
         branch = load_branch(modality, self.base.config, self.base.placement, path)
-        with self._between_generations(f"{name!r} is enabled"):
-            self._digests.pop(path, None)
-            self.active[name] = Active(
+        self._digests.pop(path, None)
+        self._switches.on(
+            name,
+            Active(
                 modality=modality,
                 branch=branch,
                 file=path,
                 is_users_file=weights is not None,
-            )
+            ),
+        )
 
     def disable(self, name: str) -> None:
         """Free the branch of modality *name*; the base stays as it is."""
-        with self._between_generations(f"{name!r} is disabled"):
-            if name not in self.active:
-                enabled = ", ".join(self.active) or "none"
-                raise UnknownModalityError(
-                    f"{name!r} is not enabled; enabled: {enabled}"
-                )
-            del self.active[name]
-        # A plugin's module may hold itself in a circle, and a GPU's memory is not
-        # free for others before the allocator lets go of it.
-        gc.collect()
-        if self.base.placement.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    @contextlib.contextmanager
-    def _generation(self) -> Iterator[None]:
-        """Have the pipeline to oneself, from the plan to the last frame."""
-        with self._busy:
-            was, self._is_generating = self._is_generating, True
-            try:
-                yield
-            finally:
-                self._is_generating = was
-
-    @contextlib.contextmanager
-    def _between_generations(self, what: str) -> Iterator[None]:
-        """Wait for a generation of another thread; say so where one is running."""
-        if self._is_generating:
-            logger.warning("a generation is running; %s once it has ended", what)
-        with self._busy:
-            yield
+        self._switches.off(name)
 
     def generate(
         self,
@@ -148,7 +107,7 @@ class Pipeline:
         controls: ready control videos. options: preprocessor options. settings:
         any other field of `Request` (seed, steps, guidance, ...).
         """
-        with self._generation():
+        with self._switches.generation():
             request = request_of_call(
                 self.base.description.name,
                 self.active,
@@ -168,7 +127,7 @@ class Pipeline:
 
         Raise Problems naming everything that is wrong with it.
         """
-        with self._generation():
+        with self._switches.generation():
             plan = make_plan(
                 request,
                 self.catalog,
@@ -180,8 +139,25 @@ class Pipeline:
     def follow(
         self, plan: Plan, *, progress: Callable[[Tick], None] | None = None
     ) -> Generation:
-        """Make the video of *plan*, whose branches are all enabled."""
-        with self._generation(), torch.inference_mode():
+        """Make the video of *plan*; raise Problems unless its branches are enabled.
+
+        progress: called at every step. What it enables or disables takes effect
+        afterwards; it must not wait for another thread that does.
+        """
+        with self._switches.generation():
+            raise_all(
+                [
+                    problem
+                    for name, each in plan.prepared.items()
+                    for problem in self._enabled_problems(name, each, plan.base)
+                ]
+            )
+            return self._made(plan, progress)
+
+    def _made(self, plan: Plan, progress: Callable[[Tick], None] | None) -> Generation:
+        # A function of its own: when it returns, nothing holds a branch any more that
+        # was disabled meanwhile.
+        with torch.inference_mode():
             # Now: files and arrays may be others when the result is saved.
             request = anchored(self._with_weights(plan), Path.cwd())
             weights = self._hashes(plan)

@@ -10,7 +10,15 @@ import pytest
 import torch
 
 import worldweave
-from worldweave import CosmosBranch, PluginError
+from worldweave import (
+    Control,
+    CosmosBranch,
+    PluginError,
+    Problems,
+    Request,
+    WorldweaveError,
+)
+from worldweave.request.plan import make_plan
 from worldweave_registry import Catalog, Lazy, Plugin, State, discover
 
 FAST = {"steps": 2, "guidance": 0.0}
@@ -35,9 +43,13 @@ def during_a_generation(pipeline, clip, action, **settings):
 
     def once(_):
         if not threads:
+            before = dict(pipeline.active)
             threads.append(threading.Thread(target=action))
             threads[0].start()
             threads[0].join(timeout=0.5)
+            # It waits, and nothing has changed meanwhile.
+            assert threads[0].is_alive()
+            assert pipeline.active == before
 
     made = pipeline.generate(PROMPT, video=clip, progress=once, **FAST, **settings)
     threads[0].join(timeout=60)
@@ -113,17 +125,52 @@ def test_what_another_thread_disables_still_ends_its_generation(live, clip, capl
     assert "'edge' is disabled once it has ended" in caplog.text
 
 
-def test_a_callback_may_switch_what_the_next_generation_uses(live, clip, caplog):
+def test_what_a_callback_switches_is_for_the_next_generation(
+    live, clip, branch_file, caplog
+):
     alone = live.generate(PROMPT, video=clip, **FAST)
+    left = weakref.ref(live.active["edge"].branch)
+    seen = []
 
-    def at_the_first_step(tick):
-        if "edge" in live.active:
+    def switch(tick):
+        if not seen:
+            live.enable("vis", weights=branch_file("vis"))
             live.disable("edge")
+            with pytest.raises(WorldweaveError, match="'edge' is not enabled"):
+                live.disable("edge")
+        seen.append(list(live.active))
 
-    made = live.generate(PROMPT, video=clip, progress=at_the_first_step, **FAST)
+    made = live.generate(PROMPT, video=clip, progress=switch, **FAST)
     assert np.array_equal(made.frames, alone.frames)
+    assert all(names == ["edge"] for names in seen)
+    assert list(live.active) == ["vis"]
+    assert left() is None
+    assert caplog.text.count("once it has ended") == 2
+
+
+def test_what_a_failing_generation_has_switched_is_switched_all_the_same(live, clip):
+    def stop(tick):
+        live.disable("edge")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        live.generate(PROMPT, video=clip, progress=stop, **FAST)
     assert not live.active
-    assert "once it has ended" in caplog.text
+
+
+def test_a_plan_whose_branch_was_disabled_is_refused(live, clip):
+    request = Request(
+        prompt=PROMPT, video=clip, controls={"edge": Control(map=1.0)}, steps=2
+    )
+    plan = make_plan(request, live.catalog, lambda *_: [])
+    live.disable("edge")
+    with pytest.raises(Problems, match=r"call enable\('edge'\) first"):
+        live.follow(plan)
+
+
+def test_one_modality_is_not_enabled_under_two_names(live, branch_file):
+    with pytest.raises(WorldweaveError, match="enabled already, as 'edge'"):
+        live.enable("edge@worldweave", weights=branch_file("edge"))
 
 
 def test_nothing_is_said_where_nothing_waits(live, branch_file, caplog):
