@@ -36,6 +36,8 @@ def blamed(what: str, report: str) -> Iterator[None]:
         raise WorldweaveError(f"{what}: {one_line(error)}") from error
     except BaseException as error:
         let_interrupts_pass(error)
+        if "DefaultCPUAllocator" in str(error):
+            raise  # torch's word for memory that runs out where there is no GPU
         raise PluginError(f"{what} failed: {one_line(error)}; {report}") from error
 
 

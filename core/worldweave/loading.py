@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import attrs
 import torch
 
 from worldweave.base import Autoencoder, TextEncoder
+from worldweave.blame import blamed
 from worldweave.checkpoints import store
 from worldweave.model.branch import ControlBranch
 from worldweave.model.config import DiTConfig
@@ -16,11 +19,13 @@ from worldweave.model.dit import DiT
 from worldweave.request.sources import OF_THE_BASE
 from worldweave_registry import (
     Base,
+    Lazy,
     Modality,
     PluginError,
     Weights,
     WeightsError,
     WorldweaveError,
+    let_interrupts_pass,
     one_line,
     resolve,
 )
@@ -73,9 +78,15 @@ def config_of(base: Base, *, compat: str | None = None) -> DiTConfig:
     if compat not in (None, COMPAT):
         raise WorldweaveError(f"compat is {compat!r}; the only one is {COMPAT!r}")
     made: Any = base.config.load()
-    config = made if isinstance(made, DiTConfig) else made()
-    if not isinstance(config, DiTConfig):
-        raise TypeError(f"{base.config.path} gave {config!r}, not a DiTConfig")
+    if not isinstance(made, DiTConfig) and callable(made):
+        with blamed(f"the config of base {base.name!r}", base.config.report):
+            made = made()
+    if not isinstance(made, DiTConfig):
+        raise PluginError(
+            f"{base.config.path} gave a {type(made).__name__}, not a "
+            f"worldweave.DiTConfig; {base.config.report}"
+        )
+    config = made
     return attrs.evolve(config, bf16_rope=True) if compat == COMPAT else config
 
 
@@ -102,15 +113,8 @@ def load_base(
             f"some, such as those of: worldweave train base --base {base.name}"
         )
     # The small parts first: what they lack shows before 14 GB are read.
-    where = {"device": placement.device, "dtype": placement.dtype}
-    autoencoder = base.autoencoder.load()(files.get("autoencoder"), **where)
-    text_encoder = base.text_encoder.load()(files.get("text_encoder"), **where)
-    strides = (autoencoder.time_stride, autoencoder.space_stride)
-    if strides != base.strides:
-        raise PluginError(
-            f"base {base.name!r} says strides {base.strides} but its autoencoder has "
-            f"{strides} (frames, pixels); {base.autoencoder.report}"
-        )
+    autoencoder = build_autoencoder(base, files.get("autoencoder"), placement)
+    text_encoder = build_text_encoder(base, files.get("text_encoder"), placement)
     with torch.device("meta"):
         dit = DiT(config)
     store.load(
@@ -130,6 +134,67 @@ def load_base(
         files=files,
         compat=compat,
     )
+
+
+def build_autoencoder(
+    base: Base, file: Path | None, placement: Placement
+) -> Autoencoder:
+    """Build the autoencoder of *base*; what fails is its plugin's fault.
+
+    Raise WeightsError for a missing or misfitting file, as it does itself.
+    """
+    build = base.autoencoder.load()
+    with blamed_part(base, "autoencoder", base.autoencoder):
+        made: Autoencoder = build(file, device=placement.device, dtype=placement.dtype)
+        strides = (made.time_stride, made.space_stride)
+    if strides != base.strides:
+        raise PluginError(
+            f"base {base.name!r} says strides {base.strides} but its autoencoder has "
+            f"{strides} (frames, pixels); {base.autoencoder.report}"
+        )
+    return made
+
+
+def build_text_encoder(
+    base: Base, file: Path | None, placement: Placement
+) -> TextEncoder:
+    """Do as `build_autoencoder` for the text encoder of *base*."""
+    build = base.text_encoder.load()
+    with blamed_part(base, "text encoder", base.text_encoder):
+        made: TextEncoder = build(file, device=placement.device, dtype=placement.dtype)
+    return made
+
+
+@contextlib.contextmanager
+def blamed_part(base: Base, part: str, lazy: Lazy) -> Iterator[None]:
+    """Do as `blamed` for a *part* of *base*, named *lazy*.
+
+    What it says of weights that are missing or misfitting passes as it is.
+    """
+    try:
+        with blamed(f"the {part} of base {base.name!r}", lazy.report):
+            yield
+    except WorldweaveError as error:
+        if isinstance(error.__cause__, WeightsError):
+            raise error.__cause__ from None
+        raise
+
+
+@contextlib.contextmanager
+def building(what: str, report: str) -> Iterator[None]:
+    """Say that *what* cannot be built, whatever its class raises but a message.
+
+    A WorldweaveError passes as it is, and where memory runs out nobody is blamed.
+    """
+    try:
+        yield
+    except (WorldweaveError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except BaseException as error:
+        let_interrupts_pass(error)
+        raise PluginError(
+            f"{what} cannot be built: {one_line(error)}; {report}"
+        ) from error
 
 
 def map_file(base: Base, learned: str, hook: Any = None) -> Path:
@@ -159,15 +224,8 @@ def new_branch(modality: Modality, config: DiTConfig) -> ControlBranch:
     Raise PluginError where the plugin's class cannot be built or is no branch.
     """
     kind = modality.branch.load()
-    try:
+    with building(f"the branch of {modality.name!r}", modality.branch.report):
         branch = kind(config)
-    except (WorldweaveError, torch.OutOfMemoryError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"the branch of {modality.name!r} cannot be built: {one_line(error)}; "
-            f"{modality.branch.report}"
-        ) from error
     if not isinstance(branch, ControlBranch):
         raise PluginError(
             f"{modality.branch.path} made a {type(branch).__name__}; a modality's "

@@ -19,7 +19,7 @@ from worldweave_registry.errors import (
     WorldweaveError,
     let_interrupts_pass,
 )
-from worldweave_registry.fetch import locate, resolve
+from worldweave_registry.fetch import is_local, locate, resolve
 from worldweave_registry.hooks import API, GROUP, hookimpl, hookspec
 from worldweave_registry.modality import (
     Lazy,
@@ -60,6 +60,7 @@ __all__ = [
     "discover",
     "hookimpl",
     "hookspec",
+    "is_local",
     "lazy",
     "let_interrupts_pass",
     "locate",

@@ -12,7 +12,12 @@ from typing import Any
 import attrs
 import pluggy
 
-from worldweave_registry.errors import LicenseError, PluginError, WorldweaveError
+from worldweave_registry.errors import (
+    LicenseError,
+    PluginError,
+    WorldweaveError,
+    let_interrupts_pass,
+)
 from worldweave_registry.licenses import Allowed
 from worldweave_registry.modality import Model
 from worldweave_registry.wording import one_line
@@ -85,7 +90,8 @@ class Hooks:
         for plugin in self._in_turn(hook):
             try:
                 why = self._left_out(plugin, task)
-            except (Exception, SystemExit):
+            except BaseException as error:
+                let_interrupts_pass(error)
                 why = ""  # told by the call itself
             if not why:
                 return ""
@@ -112,7 +118,8 @@ class Hooks:
                 )
                 if answer is not None:
                     return convert(answer)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                let_interrupts_pass(error)
                 failures.append((plugin, error))
         if not failures:
             if left_out:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from worldweave_registry import tracing
 from worldweave_registry.base import Base
 from worldweave_registry.calls import Hooks
 from worldweave_registry.errors import (
@@ -196,6 +197,15 @@ class Catalog:
         """Every base by the shortest name that `find_base` accepts."""
         return self._by_name(_BASE)
 
+    def name_of(self, what: Modality | Base) -> str:
+        """Return the shortest name by which `find` or `find_base` knows *what*."""
+        kind: _Kind[Any] = _MODALITY if isinstance(what, Modality) else _BASE
+        named = [plugin for plugin, each in self._all(kind) if each.name == what.name]
+        if len(named) < 2:
+            return what.name
+        (plugin,) = (plugin for plugin, each in self._all(kind) if each is what)
+        return _full(plugin, what.name)
+
     def find(self, name: str) -> Modality:
         """Return the modality called *name* or ``name@distribution``.
 
@@ -281,8 +291,8 @@ class Catalog:
         must do.
         """
         short, distribution = _split(name)
-        reasons = [
-            f"{plugin}, which is {plugin.state.value}: {plugin.problem}"
+        unavailable = [
+            plugin
             for plugin in self.plugins
             if plugin.state is not State.READY
             and (
@@ -291,9 +301,16 @@ class Catalog:
                 else plugin.name == short
             )
         ]
+        reasons = [
+            f"{plugin}, which is {plugin.state.value}: {plugin.problem}"
+            + (f"; {plugin.report}" if plugin.state is State.BROKEN else "")
+            for plugin in unavailable
+        ]
         if reasons:
+            is_broken = any(plugin.state is State.BROKEN for plugin in unavailable)
             raise kind.unavailable(
                 f"the {kind.word} {name!r} comes from {'; and from '.join(reasons)}"
+                + (f" ({tracing.ADVICE})" if is_broken else "")
             )
 
     def _hint(self, kind: _Kind[D], name: str) -> str:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 import pluggy
 
-from worldweave_registry import hooks
+from worldweave_registry import hooks, misuse, tracing
 from worldweave_registry.base import Base
 from worldweave_registry.calls import Hooks, call
 from worldweave_registry.catalog import Catalog, Plugin, State, canonical
-from worldweave_registry.errors import PluginError
-from worldweave_registry.fields import unknown_field
+from worldweave_registry.errors import PluginError, let_interrupts_pass
 from worldweave_registry.installed import Installed, installed_plugins
 from worldweave_registry.licenses import VARIABLE
-from worldweave_registry.modality import KINDS, Lazy, Modality
-from worldweave_registry.wording import did_you_mean, one_line
+from worldweave_registry.modality import KINDS, Modality, named_by
+from worldweave_registry.wording import one_line
 
 D = TypeVar("D", Modality, Base)
 
@@ -44,13 +44,14 @@ def discover(environ: Mapping[str, str] = os.environ) -> Catalog:
     ``WORLDWEAVE_DISABLE`` what to leave out before it is imported, both as
     lists, separated by commas, of a plugin, a distribution or
     ``plugin@distribution``. ``WORLDWEAVE_TRACE=1`` prints every call of a hook
-    to standard error. What plugins print meanwhile goes there, too.
+    to standard error, and the traceback of what could not be loaded. What plugins
+    print meanwhile goes there, too.
     ``WORLDWEAVE_LICENSES`` lists the licences that may be used, as
     `Catalog.allowing` takes them. Raises LicenseError where it cannot be read.
     """
     considered = _listed(environ.get("WORLDWEAVE_PLUGINS"))
     disabled = _listed(environ.get("WORLDWEAVE_DISABLE")) or ()
-    is_traced = environ.get("WORLDWEAVE_TRACE", "") not in ("", "0")
+    is_traced = tracing.is_traced(environ)
     plugins: list[Plugin] = []
     relays: dict[str, pluggy.HookRelay] = {}
     for found in installed_plugins():
@@ -58,8 +59,12 @@ def discover(environ: Mapping[str, str] = os.environ) -> Catalog:
             continue
         if found.is_named_in(disabled):
             plugin = _row(found, State.DISABLED, "named in WORLDWEAVE_DISABLE")
+        elif found.generation is None:
+            plugin = _row(found, State.BROKEN, _no_generation(found.entry.group))
         elif found.generation != hooks.API:
-            plugin = _row(found, State.OUTDATED, _which_to_upgrade(found))
+            plugin = _row(
+                found, State.OUTDATED, _which_to_upgrade(found, found.generation)
+            )
         else:
             plugin, relay = _load(found, plugins, is_traced)
             if relay is not None:
@@ -92,10 +97,17 @@ def _row(found: Installed, state: State, problem: str = "") -> Plugin:
     )
 
 
-def _which_to_upgrade(found: Installed) -> str:
-    old = found.distribution if found.generation < hooks.API else "worldweave"
+def _no_generation(group: str) -> str:
     return (
-        f"written for plugin API {found.generation}, this worldweave speaks "
+        f"the group {group!r} of its entry point names no generation; write "
+        f"{hooks.GROUP!r}"
+    )
+
+
+def _which_to_upgrade(found: Installed, generation: int) -> str:
+    old = found.distribution if generation < hooks.API else "worldweave"
+    return (
+        f"written for plugin API {generation}, this worldweave speaks "
         f"{hooks.API}; try: pip install --upgrade {old}"
     )
 
@@ -119,7 +131,10 @@ def _load(
                 bases=_described(relay, ready, Base, is_traced),
             )
         _refuse_doubles(plugin, earlier)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_interrupts_pass(error)
+        if is_traced:
+            tracing.show(f"{ready.id} cannot be loaded", error)
         plugin, relay = _row(found, State.BROKEN, _in_one_line(error)), None
     seconds = time.perf_counter() - begun
     remark = _slowness(seconds, [name for name in light if name in sys.modules])
@@ -128,7 +143,7 @@ def _load(
 
 def _in_one_line(error: BaseException) -> str:
     kinds = (*KINDS, Base)
-    return unknown_field(error, kinds) or one_line(error)
+    return misuse.told(error, kinds) or one_line(error)
 
 
 def _slowness(seconds: float, heavy: Sequence[str]) -> str:
@@ -159,17 +174,22 @@ def _import(found: Installed) -> object:
 def _register(target: object, plugin: str) -> pluggy.HookRelay:
     """Give one plugin a manager of its own, so that it can disturb no other."""
     manager = pluggy.PluginManager("worldweave")
-    manager.add_hookspecs(hooks)
+    # Registered before the hooks are known, so that the words on a hook that does not
+    # fit are ours.
     manager.register(target, name=plugin)
     callers = manager.get_hookcallers(target) or []
     for caller in callers:
         for implementation in caller.get_hookimpls():
             if implementation.hookwrapper or implementation.wrapper:
                 raise PluginError(f"{caller.name} is a wrapper, which is never called")
-            if not (caller.has_spec() or implementation.optionalhook):
-                raise PluginError(
-                    f"unknown hook {caller.name!r}{did_you_mean(caller.name, _KNOWN)}"
-                )
+            if caller.name in _KNOWN:
+                takes = inspect.signature(getattr(hooks, caller.name)).parameters
+                given = implementation.argnames
+                if wrong := misuse.wrong_argument(caller.name, takes, given):
+                    raise PluginError(wrong)
+            elif not implementation.optionalhook:
+                raise PluginError(misuse.unknown_hook(caller.name, _KNOWN))
+    manager.add_hookspecs(hooks)
     for name in _KNOWN:
         if hasattr(target, name) and not _implements(manager.hook, name):
             raise PluginError(f"{name} needs @worldweave.hookimpl above it")
@@ -203,28 +223,13 @@ def _described(
                 raise PluginError(
                     f"{hook}() returned {_a(answer)} holding {_a(item)}, {expected}"
                 )
-            described.append(_named_by(plugin, item))
+            described.append(named_by(item, plugin.id, plugin.report))
     return tuple(described)
 
 
 def _a(value: object) -> str:
     kind = type(value).__name__
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
-
-
-def _named_by(plugin: Plugin, description: D) -> D:
-    """Note in every import path which plugin names it, for errors to tell."""
-    noted = {"plugin": plugin.id, "report": plugin.report}
-    changes: dict[str, Any] = {}
-    for field in attrs.fields(type(description)):
-        value = getattr(description, field.name)
-        if isinstance(value, Lazy):
-            changes[field.name] = attrs.evolve(value, **noted)
-        elif field.name == "trainings":
-            changes[field.name] = {
-                name: attrs.evolve(path, **noted) for name, path in value.items()
-            }
-    return attrs.evolve(description, **changes)
 
 
 def _refuse_doubles(plugin: Plugin, earlier: Iterable[Plugin]) -> None:

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
 
-from worldweave_registry.errors import LicenseError, PluginError, WeightsError
+from worldweave_registry.errors import (
+    LicenseError,
+    PluginError,
+    WeightsError,
+    let_interrupts_pass,
+)
 from worldweave_registry.licenses import Allowed
 from worldweave_registry.modality import Weights
 from worldweave_registry.wording import one_line
@@ -41,17 +46,36 @@ def resolve(weights: Weights, hook: Fetcher | None = None) -> Path:
     checksum may also be a folder.
     """
     path = locate(weights, hook)
+    if wrong := absence(weights, path):
+        raise WeightsError(wrong)
+    if weights.sha256 is not None:
+        _verify(path, weights)
+    return path
+
+
+def absence(weights: Weights, path: Path) -> str:
+    """Return in one line why *path* cannot hold *weights*; nothing where it may.
+
+    Its checksum is not looked at.
+    """
     if not path.exists():
-        shipped = weights.uri.lower().startswith("package:")
-        raise WeightsError(
-            f"{weights.uri!r} is missing: there is no file {str(path)!r}; "
-            + ("reinstall the package" if shipped else "check the path")
+        shipped = _is_shipped(weights.uri)
+        return f"{weights.uri!r} is missing: there is no file {str(path)!r}; " + (
+            "reinstall the package" if shipped else "check the path"
         )
     if path.is_dir() and (weights.part not in _MAYBE_FOLDERS or weights.sha256):
-        raise WeightsError(f"{str(path)!r} is a folder; give a file in it")
-    if weights.sha256 is not None:
-        _verify(path, weights.sha256)
-    return path
+        return f"{str(path)!r} is a folder; give a file in it"
+    return ""
+
+
+def is_local(uri: str) -> bool:
+    """Whether *uri* names a file here, so that no plugin has to fetch it."""
+    match = _SCHEME.fullmatch(uri)
+    return match is None or match[1].lower() in ("file", "package")
+
+
+def _is_shipped(uri: str) -> bool:
+    return uri.lower().startswith("package:")
 
 
 def locate(weights: Weights, hook: Fetcher | None = None) -> Path:
@@ -108,7 +132,8 @@ def _from_package(uri: str, rest: str) -> Path:
         found = resources.files(package)
         for part in parts:
             found = found.joinpath(part)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_interrupts_pass(error)
         raise WeightsError(
             f"{uri!r} lies in a package that cannot be imported: {one_line(error)}; "
             "install or reinstall it"
@@ -147,7 +172,7 @@ def _readable(size: int) -> str:
     return f"{value:.3g} {unit}"
 
 
-def _verify(path: Path, expected: str) -> None:
+def _verify(path: Path, weights: Weights) -> None:
     """Compare the file with its checksum, reading a block at a time."""
     import hashlib  # slow to import, seldom needed
 
@@ -158,8 +183,10 @@ def _verify(path: Path, expected: str) -> None:
                 digest.update(block)
     except OSError as error:
         raise WeightsError(f"cannot read {str(path)!r}: {one_line(error)}") from error
-    if digest.hexdigest() != expected:
+    if digest.hexdigest() != weights.sha256:
+        shipped = _is_shipped(weights.uri)
         raise WeightsError(
             f"{str(path)!r} is damaged or another file: its sha256 is "
-            f"{digest.hexdigest()}, expected {expected}; delete it and fetch it again"
+            f"{digest.hexdigest()}, expected {weights.sha256}; "
+            + ("reinstall the package" if shipped else "delete it and fetch it again")
         )

@@ -12,12 +12,9 @@ from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 import attrs
 
 from worldweave_registry.errors import DescriptionError
-from worldweave_registry.wording import did_you_mean
 
 T = TypeVar("T")
 Validator: TypeAlias = "Callable[[Any, attrs.Attribute[Any], Any], None]"
-
-_UNKNOWN = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
 
 class Frozen(Mapping[str, T]):
@@ -76,7 +73,14 @@ def as_betas(value: Iterable[float]) -> tuple[float, float]:
 def as_choices(value: Mapping[str, Iterable[Any]]) -> Mapping[str, tuple[Any, ...]]:
     if not isinstance(value, Mapping):
         return value
-    return Frozen({name: as_tuple(each) for name, each in value.items()})
+    return Frozen({name: _as_choice(each) for name, each in value.items()})
+
+
+def _as_choice(value: Iterable[Any]) -> tuple[Any, ...]:
+    # What has no order of its own would make every run draw something else.
+    if isinstance(value, (list, tuple, range)):
+        return tuple(value)
+    return cast("tuple[Any, ...]", value)
 
 
 def lower(value: str | None) -> str | None:
@@ -104,24 +108,6 @@ def check(accepts: Callable[[Any], bool], expected: str) -> Validator:
             refuse(instance, attribute, value, expected)
 
     return validate
-
-
-def unknown_field(error: BaseException, kinds: Iterable[type]) -> str:
-    """Return in one line which field one of *kinds* does not have, as *error* says.
-
-    Nothing where it says anything else. Python raises it before a class could, so
-    that only its text tells.
-    """
-    told = _UNKNOWN.search(str(error)) if type(error) is TypeError else None
-    kind = next((k for k in kinds if told and k.__name__ == told[1]), None)
-    if told is None or kind is None:
-        return ""
-    known = [field.name for field in attrs.fields(kind)]
-    advice = did_you_mean(told[2], known) or (
-        "; if the plugin was written for a newer worldweave, try: "
-        "pip install --upgrade worldweave"
-    )
-    return f"{told[1]} has no field {told[2]!r}{advice}"
 
 
 def _matches(pattern: str) -> Callable[[Any], bool]:
@@ -206,10 +192,24 @@ def one_of(*choices: str) -> Validator:
 
 
 line = check(_is_line, "one line of text")
-modality_name = check(
+_modality_name = check(
     _matches(r"[a-z][a-z0-9_]*"),
     "lower-case letters, digits and _, a letter first, such as 'hd_map'",
 )
+#: What `worldweave train` takes for something else than a modality.
+_TRAINED_OTHERWISE = {
+    "base": "'worldweave train base' trains the base itself",
+    "maps": "'worldweave train maps' trains learned maps",
+}
+
+
+def modality_name(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Refuse what cannot be the name of a modality."""
+    _modality_name(instance, attribute, value)
+    if value in _TRAINED_OTHERWISE:
+        refuse(instance, attribute, value, f"another: {_TRAINED_OTHERWISE[value]}")
+
+
 base_name = check(
     _matches(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*"),
     "lower-case letters and digits, joined by - . or _, such as 'tiny-world'",
@@ -239,7 +239,8 @@ betas = check(_are_betas, "two numbers from 0 to below 1, such as (0.9, 0.98)")
 choices = check(
     _are_choices,
     "a mapping from options to the values to draw from, such as "
-    "{'threshold': ['low', 'high']}",
+    "{'threshold': ['low', 'high']}, each a list, a tuple or a range: their order must "
+    "be the same every time",
 )
 sizes = check(_are_sizes, "a list of (height, width) in pixels, such as [(704, 1280)]")
 strides = check(

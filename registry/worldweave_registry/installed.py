@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
 from worldweave_registry.catalog import canonical
-from worldweave_registry.hooks import API, GROUP
+from worldweave_registry.errors import let_interrupts_pass
+from worldweave_registry.hooks import GROUP
 
 if TYPE_CHECKING:
     from importlib import metadata
 
-_ANY_GROUP = re.compile(r"worldweave\.v(\d+)")
+_PREFIX = "worldweave.v"
+_GENERATION = re.compile(r"worldweave\.v(\d{1,9})")
+#: A group that is meant to name a generation: worldweave.v1.1, but not .viewers.
+_MEANT = re.compile(r"worldweave\.v(\w?|[\d\W_].*)")
 #: Labels of Project-URL, best first, as `_url` compares them.
 _HOME = ("homepage", "home")
 _SOURCE = ("repository", "source", "sourcecode", "github", "code")
@@ -41,10 +47,10 @@ class Installed:
         return not names.isdisjoint(map(canonical, listing))
 
     @property
-    def generation(self) -> int:
-        """The plugin interface it was written for."""
-        match = _ANY_GROUP.fullmatch(self.entry.group)
-        return int(match[1]) if match else API
+    def generation(self) -> int | None:
+        """The plugin interface it was written for; None: its group names none."""
+        match = _GENERATION.fullmatch(self.entry.group)
+        return int(match[1]) if match else None
 
 
 def installed_plugins() -> list[Installed]:
@@ -73,7 +79,7 @@ def installed_plugins() -> list[Installed]:
 def _plugins_of(distribution: metadata.Distribution) -> list[Installed]:
     try:
         # Most distributions are not about us; parsing them all is slow.
-        if "worldweave.v" not in (distribution.read_text("entry_points.txt") or ""):
+        if _PREFIX not in (distribution.read_text("entry_points.txt") or ""):
             return []
         entries = distribution.entry_points
         about = distribution.metadata
@@ -83,9 +89,9 @@ def _plugins_of(distribution: metadata.Distribution) -> list[Installed]:
         return []
     best: dict[str, metadata.EntryPoint] = {}
     for entry in entries:
-        if _ANY_GROUP.fullmatch(entry.group) and (
-            entry.name not in best or entry.group == GROUP
-        ):
+        if not _MEANT.fullmatch(entry.group):
+            continue
+        if entry.name not in best or _rank(entry) > _rank(best[entry.name]):
             best[entry.name] = entry
     if not best:
         return []
@@ -103,6 +109,13 @@ def _plugins_of(distribution: metadata.Distribution) -> list[Installed]:
         )
         for name, entry in best.items()
     ]
+
+
+def _rank(entry: metadata.EntryPoint) -> int:
+    """Return how well we can use it: ours, another generation's, nobody's."""
+    if entry.group == GROUP:
+        return 2
+    return 1 if _GENERATION.fullmatch(entry.group) else 0
 
 
 def _text(about: metadata.PackageMetadata, key: str) -> str:
@@ -141,8 +154,16 @@ def _url(urls: Mapping[str, str], labels: Iterable[str]) -> str:
 
 
 def _where(distribution: metadata.Distribution) -> str:
+    """Return the folder of its code: of the sources, where it is installed editable."""
+    try:
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        if origin.get("dir_info", {}).get("editable"):
+            return unquote(urlsplit(origin["url"]).path)
+    except BaseException as error:
+        let_interrupts_pass(error)  # whatever it is, it only tells where files lie
     try:
         return str(distribution.locate_file(""))
-    except Exception:
+    except BaseException as error:
         # A finder of somebody else's may not know of files.
+        let_interrupts_pass(error)
         return ""

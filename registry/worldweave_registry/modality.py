@@ -6,15 +6,24 @@ import re
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
 from attrs.validators import optional
 
-from worldweave_registry import fields
-from worldweave_registry.errors import DescriptionError, PluginError
+from worldweave_registry import fields, misuse, tracing
+from worldweave_registry.errors import (
+    DescriptionError,
+    PluginError,
+    WorldweaveError,
+    let_interrupts_pass,
+)
 from worldweave_registry.wording import did_you_mean, one_line
 
+T = TypeVar("T")
+
+#: Where a module fails for one of these, no plugin is to blame.
+_NOBODYS_FAULT = (WorldweaveError, MemoryError)
 _DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _IMPORT_PATH = re.compile(f"{_DOTTED}:{_DOTTED}")
 
@@ -48,28 +57,43 @@ class Lazy:
         """Import the module and return the object the path names.
 
         Raises PluginError, whatever the module itself raises, so that one
-        line tells which path failed, why, and which plugin names it.
+        line tells which path failed, why, which plugin names it, and whom to tell
+        where that is its fault. The import paths in a Recipe have the same plugin.
         """
         module_path, _, names = self.path.partition(":")
         try:
             target: Any = import_module(module_path)
-        except (Exception, SystemExit) as error:
-            reason = fields.unknown_field(error, KINDS) or one_line(error)
+        except BaseException as error:
+            let_interrupts_pass(error)
             advice = _how_to_mend(error, module_path)
-            raise self._failed(reason + advice) from error
+            reason = misuse.told(error, KINDS) or one_line(error) + advice
+            is_at_fault = not (advice or isinstance(error, _NOBODYS_FAULT))
+            raise self._failed(reason, error, is_at_fault) from error
         where = module_path
         for name in names.split("."):
             try:
                 target = getattr(target, name)
-            except AttributeError as error:
-                near = did_you_mean(name, _public_names(target))
-                raise self._failed(f"{where!r} has no {name!r}{near}") from error
+            except BaseException as error:
+                let_interrupts_pass(error)
+                reason = one_line(error)
+                if isinstance(error, AttributeError):
+                    near = did_you_mean(name, _public_names(target))
+                    reason = f"{where!r} has no {name!r}{near}"
+                raise self._failed(reason, error) from error
             where = f"{where}.{name}"
+        if self.plugin and isinstance(target, Recipe):
+            return named_by(target, self.plugin, self.report)
         return target
 
-    def _failed(self, reason: str) -> PluginError:
+    def _failed(
+        self, reason: str, error: BaseException, is_at_fault: bool = True
+    ) -> PluginError:
         named_by = f", named by plugin {self.plugin!r}" if self.plugin else ""
-        return PluginError(f"cannot load {self.path!r}{named_by}: {reason}")
+        what = f"cannot load {self.path!r}{named_by}"
+        if tracing.is_traced():
+            tracing.show(what, error)
+        report = f"; {self.report}" if self.plugin and is_at_fault else ""
+        return PluginError(f"{what}: {reason}{report}")
 
 
 def lazy(value: str | Lazy) -> Lazy:
@@ -89,8 +113,28 @@ def lazies(value: Mapping[str, str | Lazy]) -> Mapping[str, Lazy]:
     return fields.Frozen({name: lazy(path) for name, path in value.items()})
 
 
+def named_by(description: T, plugin: str, report: str) -> T:
+    """Note in every import path of *description* which plugin names it."""
+    whole: Any = description
+    noted = {"plugin": plugin, "report": report}
+    changes: dict[str, Any] = {}
+    for field in attrs.fields(type(whole)):
+        value = getattr(whole, field.name)
+        if isinstance(value, Lazy):
+            changes[field.name] = attrs.evolve(value, **noted)
+        elif isinstance(value, Mapping) and any(
+            isinstance(each, Lazy) for each in value.values()
+        ):
+            changes[field.name] = {
+                name: attrs.evolve(path, **noted) for name, path in value.items()
+            }
+    return cast("T", attrs.evolve(whole, **changes))
+
+
 def _how_to_mend(error: BaseException, module_path: str) -> str:
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return ""
+    if error.name.partition(".")[0] in ("worldweave", "worldweave_registry"):
         return ""
     if f"{module_path}.".startswith(f"{error.name}."):
         return "; check the spelling, or reinstall the plugin"

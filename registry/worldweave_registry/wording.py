@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from worldweave_registry.errors import WorldweaveError
+from worldweave_registry.errors import WorldweaveError, let_interrupts_pass
 
 
 def one_line(error: BaseException) -> str:
@@ -17,7 +17,8 @@ def one_line(error: BaseException) -> str:
     """
     try:
         message = str(error)
-    except Exception:
+    except BaseException as failure:
+        let_interrupts_pass(failure)
         message = ""  # somebody else's error, which cannot even be told
     # The validators of attrs add the attribute and the value behind the
     # message; printing all of it would bury the message.

@@ -95,3 +95,14 @@ def supplying() -> Callable[..., str]:
         return "\n".join(lines) + "\n"
 
     return source
+
+
+@pytest.fixture
+def states(site: Path) -> Callable[[str, str], None]:
+    """Let the metadata of an installed distribution state a licence."""
+
+    def state(distribution: str, license: str) -> None:
+        info = site / f"{distribution.replace('-', '_')}-0.2.0.dist-info" / "METADATA"
+        info.write_text(f"{info.read_text()}License-Expression: {license}\n")
+
+    return state

@@ -144,7 +144,8 @@ def test_the_modality_of_a_broken_plugin_tells_what_broke(
             catalog.find(name)
         assert str(caught.value) == (
             f"the modality {name!r} comes from acme-sonar 0.2.0, which is broken: "
-            "SystemExit: no licence key"
+            "SystemExit: no licence key; report it to the author of acme-sonar 0.2.0 "
+            "(WORLDWEAVE_TRACE=1 prints the traceback)"
         )
 
 
@@ -187,8 +188,9 @@ def test_two_broken_plugins_of_one_name_are_both_told_of(
         found("acme-depth", "beta-depth").find("depth")
     assert str(caught.value) == (
         "the modality 'depth' comes from acme-depth 0.2.0, which is broken: "
-        "ZeroDivisionError: division by zero; and from beta-depth 0.2.0, which is "
-        "broken: SystemExit"
+        "ZeroDivisionError: division by zero; report it to the author of acme-depth "
+        "0.2.0; and from beta-depth 0.2.0, which is broken: SystemExit; report it to "
+        "the author of beta-depth 0.2.0 (WORLDWEAVE_TRACE=1 prints the traceback)"
     )
 
 
@@ -211,3 +213,23 @@ def test_the_name_of_a_ready_plugin_is_not_the_name_of_a_modality(
     assert catalog.plugins[0].state is State.READY
     with pytest.raises(UnknownModalityError, match="known: lidar"):
         catalog.find("sensors")
+
+
+def test_a_name_is_as_long_as_it_must_be_to_be_found(
+    install: Install, found: Found, supplying: Supplying
+) -> None:
+    install("acme-depth", supplying("depth", "lidar", bases=("tiny",)))
+    install("beta-depth", supplying("depth", bases=("small",)))
+    catalog = found("acme-depth", "beta-depth")
+    names = {
+        catalog.name_of(each): each
+        for plugin in catalog.plugins
+        for each in plugin.supplied
+    }
+    assert list(names) == [
+        *("depth@acme-depth", "lidar", "tiny"),
+        *("depth@beta-depth", "small"),
+    ]
+    for name, each in names.items():
+        is_base = name in ("tiny", "small")
+        assert (catalog.find_base(name) if is_base else catalog.find(name)) is each

@@ -104,6 +104,28 @@ def test_other_entry_points_are_none_of_our_business(
     assert found("acme-else", "acme-more").plugins == ()
 
 
+@pytest.mark.parametrize("suffix", ["", "x", "1.1", "1beta", ".1"])
+def test_a_group_that_names_no_generation_is_told(
+    install: Install, found: Found, suffix: str
+) -> None:
+    install("acme-depth", "raise SystemExit", group=f"worldweave.v{suffix}")
+    (plugin,) = found("acme-depth").plugins
+    assert plugin.state is State.BROKEN
+    assert plugin.problem == (
+        f"the group 'worldweave.v{suffix}' of its entry point names no generation; "
+        "write 'worldweave.v1'"
+    )
+    assert "acme_depth_depth" not in sys.modules
+
+
+def test_a_group_that_is_wrong_does_not_hide_the_right_one(
+    install: Install, found: Found, supplying: Supplying
+) -> None:
+    install("acme-depth", supplying("depth"))
+    install("acme-depth", None, group="worldweave.v1.1", value="acme_gone")
+    assert found("acme-depth").plugins[0].state is State.READY
+
+
 def test_a_disabled_plugin_is_not_imported(install: Install, found: Found) -> None:
     install("acme-depth", "raise SystemExit")
     (plugin,) = found("acme-depth", WORLDWEAVE_DISABLE="depth").plugins

@@ -14,6 +14,7 @@ from worldweave_registry import (
     Weights,
     WeightsError,
     WorldweaveError,
+    is_local,
     resolve,
 )
 
@@ -140,6 +141,12 @@ def test_a_package_that_is_not_installed_is_named() -> None:
         "imported: ModuleNotFoundError: No module named 'acme_absent'; "
         "install or reinstall it"
     )
+
+
+def test_a_package_that_panics_does_not_take_us_along(site: Path) -> None:
+    (site / "fetch_panics").mkdir()
+    (site / "fetch_panics" / "__init__.py").write_text("raise GeneratorExit")
+    assert "GeneratorExit; install or" in message(weights("package:fetch_panics/a"))
 
 
 def test_a_package_that_exits_does_not_take_us_along(site: Path) -> None:
@@ -269,3 +276,30 @@ def test_an_encoder_may_be_a_folder_unless_it_has_a_checksum(
 ) -> None:
     assert resolve(weights(tmp_path, part=part)) == tmp_path
     assert "is a folder" in message(weights(tmp_path, part=part, sha256="0" * 64))
+
+
+def test_a_damaged_file_that_was_shipped_comes_with_its_package(site: Path) -> None:
+    (site / "fetch_shipped").mkdir()
+    (site / "fetch_shipped" / "a.safetensors").write_bytes(CONTENT)
+    shipped = weights("package:fetch_shipped/a.safetensors", sha256="0" * 64)
+    assert message(shipped).endswith("; reinstall the package")
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("a.safetensors", True),
+        ("~/a.safetensors", True),
+        ("C:/a.safetensors", True),
+        ("file:a", True),
+        ("FILE:///a", True),
+        ("package:acme/a", True),
+        ("Package:acme/a", True),
+        ("hf://acme/a", False),
+        ("s3://acme/a", False),
+    ],
+)
+def test_what_lies_here_is_told_from_what_has_to_be_fetched(
+    uri: str, expected: bool
+) -> None:
+    assert is_local(uri) is expected

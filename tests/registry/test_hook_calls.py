@@ -72,6 +72,20 @@ def test_a_failing_plugin_does_not_keep_the_next_from_answering(
     assert hook.worldweave_fetch(uri="hf://x") == Path("/c")
 
 
+PANIC = "class Panic(BaseException): pass\n"
+
+
+@pytest.mark.parametrize("error", ["Panic('ouch')", "GeneratorExit('ouch')"])
+def test_what_is_no_exception_stays_with_its_plugin_too(
+    install: Install, found: Found, error: str
+) -> None:
+    install("acme-a", PANIC + fetches(f"raise {error}"))
+    install("acme-b", fetches("return '/b'"))
+    assert found("acme-a", "acme-b").hook.worldweave_fetch(uri="x:y") == Path("/b")
+    with pytest.raises(PluginError, match=r"depth@acme-a.*ouch"):
+        found("acme-a").hook.worldweave_fetch(uri="x:y")
+
+
 def test_failures_without_an_answer_are_told_with_their_plugins(
     install: Install, found: Found
 ) -> None:

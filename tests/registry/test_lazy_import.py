@@ -72,6 +72,9 @@ def test_a_missing_dependency_is_told_from_a_missing_module(site: Path) -> None:
         ("raise RuntimeError('no GPU\\nat all')", "RuntimeError: no GPU; at all"),
         ("raise SystemExit('no licence key')", "SystemExit: no licence key"),
         ("def broken(:", "SyntaxError: invalid syntax (lazy_bad.py, line 1)"),
+        ("class Panic(BaseException): pass\nraise Panic('ouch')", "Panic: ouch"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("def __getattr__(name): raise SystemExit('no')", "SystemExit: no"),
     ],
 )
 def test_whatever_a_module_raises_is_one_line(
@@ -107,3 +110,69 @@ def test_the_plugin_that_names_a_bad_path_is_named(
     assert "named by plugin 'sense@acme-sense': " in message(
         catalog.find_base("tiny").autoencoder
     )
+
+
+REPORT = "report it to acme-sense 0.2.0: https://acme.example/issues"
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "end"),
+    [
+        ("1 / 0", "lazy_sense:Net", f"ZeroDivisionError: division by zero; {REPORT}"),
+        ("", "lazy_sense:Net", f"'lazy_sense' has no 'Net'; {REPORT}"),
+        (
+            "from worldweave import Sound",
+            "lazy_sense:Net",
+            f"--upgrade worldweave; {REPORT}",
+        ),
+        # What the user can mend is no fault of the plugin.
+        ("import open3d_gone", "lazy_sense:Net", "that provides 'open3d_gone'"),
+        ("raise MemoryError", "lazy_sense:Net", "MemoryError"),
+        (
+            "import worldweave_registry as ww\nraise ww.WorldweaveError('no key')",
+            "lazy_sense:Net",
+            "named by plugin 'sense@acme-sense': no key",
+        ),
+    ],
+)
+def test_whom_to_tell_is_told_where_the_plugin_is_at_fault(
+    site: Path, source: str, path: str, end: str
+) -> None:
+    (site / "lazy_sense.py").write_text(source)
+    try:
+        text = message(Lazy(path, plugin="sense@acme-sense", report=REPORT))
+    finally:
+        sys.modules.pop("lazy_sense", None)
+    assert text.endswith(end)
+
+
+def test_what_a_recipe_names_has_the_plugin_of_the_recipe(
+    install: Callable[..., None], found: Callable[..., Catalog], site: Path
+) -> None:
+    source = (
+        "import worldweave_registry as ww\n"
+        "RECIPE = ww.Recipe(steps=3, learning_rate=1, dataset='lazy_gone:make')\n"
+        "@ww.hookimpl\ndef worldweave_modalities():\n"
+        "    return [ww.Modality(name='fog', summary='x', license='MIT',\n"
+        "        preprocessor=None, recipe='acme_sense_depth:RECIPE')]\n"
+    )
+    install("acme-sense", source)
+    named = found("acme-sense").find("fog").recipe
+    assert named is not None
+    recipe = named.load()
+    assert recipe == sys.modules["acme_sense_depth"].RECIPE
+    assert message(recipe.dataset).startswith(
+        "cannot load 'lazy_gone:make', named by plugin 'depth@acme-sense': "
+    )
+    assert recipe.dataset.report == "report it to the author of acme-sense 0.2.0"
+
+
+def test_tracing_shows_how_a_path_could_not_be_loaded(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site / "lazy_traced.py").write_text("\n\n1 / 0")
+    monkeypatch.setenv("WORLDWEAVE_TRACE", "1")
+    message(Lazy("lazy_traced:Net"))
+    trace = capsys.readouterr().err
+    assert trace.startswith("worldweave: cannot load 'lazy_traced:Net'\nTraceback")
+    assert 'lazy_traced.py", line 3' in trace

@@ -216,3 +216,36 @@ def test_a_recipe_refuses_what_cannot_be(field: str, value: Any) -> None:
 
 def test_a_recipe_may_start_at_full_speed() -> None:
     assert recipe(warmup=0).warmup == 0
+
+
+@pytest.mark.parametrize(("name", "why"), [("base", "itself"), ("maps", "learned")])
+def test_a_name_that_training_takes_for_something_else_is_refused(
+    name: str, why: str
+) -> None:
+    told = f"Modality has name '{name}'; expected another: 'worldweave train {name}' "
+    with pytest.raises(DescriptionError, match=f"^{told}.*{why}"):
+        modality(name=name)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({1, 2}, id="a set"),
+        pytest.param(frozenset("ab"), id="a frozen set"),
+        pytest.param({1: 2}, id="a dict"),
+        pytest.param({1: 2}.keys(), id="keys"),
+        pytest.param((n for n in (1, 2)), id="a generator"),
+        pytest.param("low", id="text"),
+        pytest.param(b"low", id="bytes"),
+        pytest.param(0.5, id="a number"),
+        pytest.param([], id="nothing"),
+    ],
+)
+def test_what_is_drawn_has_an_order(values: Any) -> None:
+    with pytest.raises(DescriptionError, match="order must be the same every time"):
+        recipe(random_options={"low": values})
+
+
+@pytest.mark.parametrize("values", [[1, 2], (1, 2), range(1, 3)])
+def test_a_list_a_tuple_or_a_range_is_drawn_from(values: Any) -> None:
+    assert recipe(random_options={"low": values}).random_options == {"low": (1, 2)}

@@ -258,3 +258,22 @@ def test_an_unknown_field_of_a_recipe_is_told_when_it_is_loaded(site: Path) -> N
         "cannot load 'acme_recipe:RECIPE': Recipe has no field 'learning_rat'; "
         "did you mean 'learning_rate'?"
     )
+
+
+@pytest.mark.parametrize(
+    ("direct_url", "folder"),
+    [
+        ('{"url": "file:///a%20b/fog", "dir_info": {"editable": true}}', "/a b/fog"),
+        ('{"url": "file:///fog", "dir_info": {}}', None),
+        ('{"url": "https://a/fog.whl", "archive_info": {}}', None),
+        ("{", None),
+        ("[]", None),
+        ('{"dir_info": {"editable": true}}', None),
+    ],
+)
+def test_the_folder_of_an_editable_install_is_that_of_the_sources(
+    about: Callable[..., Plugin], site: Path, direct_url: str, folder: str | None
+) -> None:
+    about()
+    (site / "acme_fog-0.2.0.dist-info" / "direct_url.json").write_text(direct_url)
+    assert Path(about().where) == Path(folder or site)

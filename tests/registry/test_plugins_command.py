@@ -160,3 +160,22 @@ def test_the_command_imports_nothing_heavy(
     names = {name.partition(".")[0] for name in done.stdout.split()}
     assert "worldweave_registry" in names
     assert names.isdisjoint({"torch", "numpy", "cv2", "av", "transformers"})
+
+
+def test_a_name_of_two_plugins_is_listed_as_it_must_be_asked_for(
+    install: Install, found: Found, supplying: Supplying
+) -> None:
+    install("dist-a", supplying("sonar", bases=("sea",)))
+    install("dist-b", supplying("sonar"))
+    rows = as_table(found("dist-a", "dist-b")).splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["sonar@dist-a", "sea", "sonar@dist-b"]
+
+
+def test_a_plugin_that_could_supply_something_and_does_not_says_so(
+    install: Install, found: Found, supplying: Supplying
+) -> None:
+    nothing = supplying("sonar").replace("('sonar',)", "()")
+    install("acme-sonar", nothing, plugin="sonar")
+    (row,) = as_table(found("acme-sonar")).splitlines()[1:]
+    assert row.split()[:3] == ["sonar", "plugin", "ready"]
+    assert row.endswith("implements worldweave_modalities; it supplies nothing now")

@@ -13,7 +13,7 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ import pytest
 import worldweave
 import worldweave.testing
 import worldweave_registry
+from worldweave import Clip, Control, DiTConfig, Step
+from worldweave.base import ClipMetric
+from worldweave.forecast.cost import Parts
+from worldweave.train.task import Setup, Task
 from worldweave_registry import API, Base, Catalog, Modality, Model, Recipe, Weights
 from worldweave_registry import hooks as specifications
 
@@ -32,8 +36,25 @@ COMMAND = "python tests/registry/test_versions.py"
 Surface = dict[str, dict[str, Any]]
 
 
+#: What else a plugin is given, makes or calls, as the pages on plugins tell.
+KINDS = (Modality, Base, Recipe, Weights, Model, Clip, DiTConfig, Control)
+KINDS_OF_BASES = (Setup, Task, Parts)
+STEP = Step._fields
+CALLED: dict[str, Callable[..., Any]] = {
+    "load()": worldweave.load,
+    "define_check()": worldweave.testing.define_check,
+    "ControlBranch.forward()": worldweave.ControlBranch.forward,
+    "ClipMetric()": ClipMetric.__call__,
+    **{
+        f"Setup.{name}()": method
+        for name, method in vars(Setup).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    },
+}
+
+
 def surface() -> Surface:
-    """Return what plugins can build on: hooks, fields, names."""
+    """Return what plugins can build on: hooks, fields, signatures, names."""
     hooks = {
         n: h for n, h in vars(specifications).items() if n.startswith("worldweave")
     }
@@ -41,8 +62,17 @@ def surface() -> Surface:
         "hooks": {n: list(inspect.signature(h).parameters) for n, h in hooks.items()},
         **{
             kind.__name__: {f.name: told(f) for f in attrs.fields(kind)}
-            for kind in (Modality, Base, Recipe, Weights, Model)
+            for kind in (*KINDS, *KINDS_OF_BASES)
         },
+        "Step": {
+            name: told_default(Step._field_defaults, name) for name in Step._fields
+        },
+        "ClipMetric": {
+            name: "required"
+            for name, member in vars(ClipMetric).items()
+            if isinstance(member, property)
+        },
+        **{name: signature(function) for name, function in CALLED.items()},
         "names": {
             module.__name__: sorted(module.__all__)
             for module in (worldweave, worldweave.testing)
@@ -57,8 +87,29 @@ def told(field: attrs.Attribute[Any]) -> str:
     elif isinstance(field.default, attrs.Factory):
         default = f"default {field.default.factory()!r}"
     else:
-        default = f"default {field.default!r}"
+        default = f"default {in_words(field.default)}"
     return default if field.kw_only else f"{default}, by position"
+
+
+def told_default(defaults: Mapping[str, Any], name: str) -> str:
+    return f"default {in_words(defaults[name])}" if name in defaults else "required"
+
+
+def in_words(default: Any) -> str:
+    return default.__qualname__ if inspect.isfunction(default) else repr(default)
+
+
+def signature(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the parameters but self, each told as a field is."""
+    told = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name == "self":
+            continue
+        must = parameter.default is inspect.Parameter.empty
+        default = "required" if must else f"default {in_words(parameter.default)}"
+        by_name = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        told[name] = default if by_name else f"{default}, by position"
+    return told
 
 
 def breaches(recorded: Surface, today: Surface) -> list[str]:
@@ -77,9 +128,10 @@ def breaches(recorded: Surface, today: Surface) -> list[str]:
     return found + [
         f"{group} {name} is new and {now}"
         for group, entries in today.items()
+        if group in recorded  # nobody builds on a group that is new as a whole
         for name, now in entries.items()
         if isinstance(now, str)
-        and name not in recorded.get(group, {})
+        and name not in recorded[group]
         and (now == "required" or "by position" in now)
     ]
 
@@ -133,6 +185,22 @@ BREACHES: dict[str, tuple[Callable[[Surface], Any], str]] = {
     "a new field that must be given": (
         lambda s: s["Model"].update(sound="required"),
         "Model sound is new and required",
+    ),
+    "a field of what a plugin is given is gone": (
+        lambda s: s["Clip"].pop("truth"),
+        "Clip truth is gone",
+    ),
+    "a branch is given more": (
+        lambda s: s["ControlBranch.forward()"].update(sound="required, by position"),
+        "ControlBranch.forward() sound is new and required, by position",
+    ),
+    "an argument of a function is gone": (
+        lambda s: s["load()"].pop("licenses"),
+        "load() licenses is gone",
+    ),
+    "a metric must have more": (
+        lambda s: s["ClipMetric"].update(unit="required"),
+        "ClipMetric unit is new and required",
     ),
     "a name is gone": (
         lambda s: s["names"]["worldweave"].remove("Recipe"),

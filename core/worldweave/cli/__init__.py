@@ -53,6 +53,8 @@ app.add_typer(plugins, name="plugins")
 app.add_typer(data, name="data")
 
 USER_ERROR = 2
+#: As worldweave plan says where the memory is too small.
+WILL_NOT_FIT = 3
 INTERRUPTED = 130
 # typer brings a click of its own, older ones the package click: this is the parent
 # of all usage errors in either.
@@ -62,7 +64,8 @@ UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
-    A user's mistake is one line each on standard error and exit code 2.
+    A user's mistake is one line each on standard error and exit code 2; memory that
+    runs out is one, too, and exit code 3.
     """
     argv = sys.argv[1:] if argv is None else argv
     command = typer.main.get_command(app)
@@ -80,6 +83,11 @@ def main(argv: list[str] | None = None) -> int:
         return _complain([f"{where}{error.strerror or error}; check the path"])
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _complain([_out_of_memory(error)])
+        return WILL_NOT_FIT
     if code == INTERRUPTED:
         _complain(["stopped; no half-written file is left"])
     return code if isinstance(code, int) else 0
@@ -89,6 +97,23 @@ def _complain(problems: list[str]) -> int:
     for problem in problems:
         print(f"worldweave: {problem}", file=sys.stderr)
     return USER_ERROR
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell by names and words: torch takes seconds to import."""
+    return (
+        isinstance(error, MemoryError)
+        or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+        or "DefaultCPUAllocator" in str(error)
+    )
+
+
+def _out_of_memory(error: Exception) -> str:
+    said = str(error).strip().partition("\n")[0].rstrip(".")
+    return (
+        f"memory ran out{f': {said}' if said else ''}; make fewer frames at once or "
+        "use a smaller base; worldweave plan tells what is needed"
+    )
 
 
 def _usage(error: Any) -> str:

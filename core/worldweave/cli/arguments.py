@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,18 +34,21 @@ def make_request(
     videos: Iterable[str],
     options: Iterable[str],
     weights: Iterable[str],
+    licenses: str | None = None,
 ) -> Request:
     """Return the request of *spec* with everything given by flags replaced.
 
     Relative file names in *spec* are taken from its folder. Raise Problems naming
-    every flag and field that is wrong.
+    every flag and field that is wrong; to name options, only plugins under
+    *licenses* are imported.
     """
     from worldweave.request.structure import from_plain, read_request, to_plain
     from worldweave.request.walk import anchored
 
+    catalog = partial(found, licenses)
     plain: dict[str, Any] = {}
     if spec is not None:
-        plain = to_plain(anchored(read_request(spec), spec.parent))
+        plain = to_plain(anchored(read_request(spec, catalog), spec.parent))
     plain |= {key: value for key, value in flags.items() if value is not None}
     controls: dict[str, Any] = {
         name: dict(value) for name, value in plain.get("controls", {}).items()
@@ -56,7 +60,7 @@ def make_request(
         *_set_options(controls, options),
     ]
     try:
-        request = from_plain(plain | {"controls": controls})
+        request = from_plain(plain | {"controls": controls}, catalog=catalog)
     except Problems as error:
         raise Problems([*problems, *error.problems]) from error
     if problems:

@@ -9,7 +9,7 @@ import typer
 
 from worldweave.cli import flags
 from worldweave.cli.aside import standard_output_aside
-from worldweave.cli.plugin_facts import Record, of_weights, trained_for
+from worldweave.cli.plugin_facts import TO_FETCH, Record, of_weights, trained_for
 from worldweave.cli.plugin_pages import columns, say, table
 from worldweave.cli.plugins import installed
 from worldweave_registry import Catalog
@@ -26,7 +26,7 @@ def bases(
 ) -> None:
     """List the bases, whether their weights are here, and what can steer them."""
     catalog = installed(licenses)
-    with standard_output_aside():  # plugins are asked where the weights lie
+    with standard_output_aside():  # packages are imported to find the weights
         found = records(catalog)
     say(dumps(found, indent=2) if json else as_table(found, columns()))
 
@@ -42,7 +42,10 @@ def records(catalog: Catalog) -> list[Record]:
             "sizes": [list(size) for size in base.sizes],
             "chunk_frames": base.chunk_frames,
             "fps": base.fps,
-            "weights": [of_weights(weights, catalog) for weights in base.weights],
+            "weights": [
+                of_weights(weights, catalog, bool(catalog.refusal(base)))
+                for weights in base.weights
+            ],
             "modalities": trained_for(base, catalog),
             "refused": catalog.refusal(base),
         }
@@ -88,4 +91,7 @@ def _weights(weights: list[Record]) -> str:
         return "none"
     if there == len(read):
         return "there"
-    return f"{there} of {len(read)}" if there else "missing"
+    if there:
+        return f"{there} of {len(read)}"
+    to_fetch = all(TO_FETCH in each["problem"] for each in read)
+    return "to be fetched" if to_fetch else "missing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +50,7 @@ def batch(
     """
     from worldweave.generate.batch_jobs import read_jobs
 
-    listed = read_jobs(jobs, spec)
+    listed = read_jobs(jobs, spec, partial(found, licenses))
     # torch takes seconds to import; what is wrong with the file is told before.
     import torch
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 import typer
 
+from worldweave.train.words import counted
 from worldweave_registry import (
     Catalog,
     Modality,
@@ -50,7 +51,7 @@ class _Checked:
         """Say in one line whether training can begin."""
         errors = len(self.findings.of("error"))
         if errors:
-            return f"{_counted(errors, 'error')} to mend before training"
+            return f"{counted(errors, 'error')} to mend before training"
         folder = self.findings.folder.root
         base = "" if self.base is None else f" --base {self.base}"
         if self.modality.recipe is None:
@@ -61,7 +62,7 @@ class _Checked:
         train = f"worldweave train {self.name}{base} --data {_quoted(folder)}"
         warnings = len(self.findings.of("warning"))
         if warnings:
-            read = _counted(warnings, "warning")
+            read = counted(warnings, "warning")
             return f"ready to train, once you have read the {read}: {train}"
         return f"ready to train: {train}"
 
@@ -191,7 +192,7 @@ def _told(checked: _Checked) -> str:
     lines += [f"  {found.summary()}", ""]
     lines += [_told_finding(each) for each in found.findings]
     counts = [
-        _counted(len(found.of(severity)), severity)
+        counted(len(found.of(severity)), severity)
         for severity in ("error", "warning", "note")
         if found.of(severity)
     ]
@@ -217,10 +218,6 @@ def _paragraph(label: str, text: str) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _quoted(path: Path) -> str:

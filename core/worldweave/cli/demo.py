@@ -54,6 +54,8 @@ def demo(
         clips=clip or (),
         catalog=found(licenses),
     )
+    for line in shown.unshown():
+        print(f"worldweave: {line}", file=sys.stderr)
     command = "worldweave"
     if shutil.which(command) is None:
         beside = Path(sys.executable).with_name(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -124,11 +125,13 @@ def evaluate(
         _refuse_unknown(name, catalog)
     import torch
 
+    from worldweave.evaluate.session import READ
     from worldweave.request.check import license_problems, raise_all
 
     names = _names(modalities) if is_base else [name]
     own = [name] if weights is not None else []
-    raise_all(license_problems(name if is_base else base, names, catalog, own=own))
+    on = name if is_base else base
+    raise_all(license_problems(on, names, catalog, own=own, parts=READ))
     if threads is not None:
         torch.set_num_threads(threads)
     asked = Asked(
@@ -207,6 +210,7 @@ def _base(
             dtype=asked.dtype,
             partial=partial,
             progress=update,
+            tell=lambda line: print(f"worldweave: {line}", file=sys.stderr),
             catalog=catalog,
         )
     tables.show(scored)
@@ -220,13 +224,12 @@ def _base(
 def _modality(
     name: str, base: str, weights: Path | None, asked: Asked, catalog: Catalog
 ) -> None:
-    from worldweave.base import HELD_OUT
     from worldweave.cli.progress import bar
     from worldweave.evaluate import report
+    from worldweave.evaluate.clips import held_out
     from worldweave.evaluate.control import control_scores
     from worldweave.evaluate.metrics import metric_for
     from worldweave.generate.load import load
-    from worldweave_registry import WorldweaveError
 
     pipeline = load(
         base,
@@ -237,24 +240,20 @@ def _modality(
         catalog=catalog,
     )
     metric = metric_for(pipeline.base.description, pipeline.active[name].modality)
-    make_clips = pipeline.base.description.clips
-    if make_clips is None:
-        raise WorldweaveError(f"base {base!r} makes no clips to evaluate on")
-    held_out = list(make_clips.load()(HELD_OUT, asked.clips))
+    summary = metric.summary
+    clips = held_out(pipeline.base.description, asked.clips)
     with bar(f"evaluating {name}") as update:
         scores = control_scores(
             pipeline,
             name,
-            held_out,
+            clips,
             seed=asked.seed,
             steps=asked.steps,
             progress=lambda done, total: update(done, total, ""),
         )
     means = scores.means()
     better = "higher" if metric.higher_is_better else "lower"
-    print(
-        f"{metric.summary}, {better} is better, mean over {asked.clips} held-out clips"
-    )
+    print(f"{summary}, {better} is better, mean over {asked.clips} held-out clips")
     for row, meaning in (
         ("tokenizer", "the clip itself through the autoencoder"),
         ("on", f"{name} at map 1"),
@@ -268,7 +267,7 @@ def _modality(
         record = {
             "modality": name,
             "base": base,
-            "metric": metric.summary,
+            "metric": summary,
             "seed": asked.seed,
             "means": means,
             "clips": {k: list(getattr(scores, k)) for k in means},

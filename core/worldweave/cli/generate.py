@@ -49,6 +49,7 @@ def generate(
         videos=control_video or (),
         options=option or (),
         weights=weights or (),
+        licenses=licenses,
     )
     # torch takes seconds to import; --help and the checks above do not wait for it.
     import torch

@@ -159,7 +159,7 @@ def _too_long(name: str) -> int | None:
     if Package(name=name).longest_line() <= WIDTH:
         return None
     length = len(name)
-    while Package(name="x" * length).longest_line() > WIDTH:
+    while length > 1 and Package(name="x" * length).longest_line() > WIDTH:
         length -= 1
     return length
 
@@ -271,4 +271,16 @@ def _told(package: Package, folder: Path, files: list[str]) -> list[str]:
         f"  pip install -e {shlex.quote(where)}",
         f"  worldweave check {package.name}",
         f"  worldweave train {package.name}",
+        *_what_to_change(package),
+    ]
+
+
+def _what_to_change(package: Package) -> list[str]:
+    from worldweave.testing.scaffold import SUMMARY
+
+    if package.summary != SUMMARY:
+        return ["It shows brightness as heat: make preprocess.py do what you said."]
+    return [
+        "It shows brightness as heat: make preprocess.py yours, and say what it shows",
+        "in the summary (pyproject.toml, __init__.py, README.md).",
     ]

@@ -13,6 +13,8 @@ from typing import Any
 
 import attrs
 
+from worldweave_registry import let_interrupts_pass
+
 _SIMPLE: dict[Any, str] = {
     type(None): "none",
     None: "none",
@@ -86,7 +88,8 @@ def _one_of(choices: Iterable[Any]) -> str:
 def _hints(kind: type) -> Mapping[str, Any]:
     try:
         return typing.get_type_hints(kind, include_extras=True)
-    except Exception:
+    except BaseException as error:
+        let_interrupts_pass(error)
         return {}  # names that only a type checker knows; the text must do
 
 

@@ -62,6 +62,7 @@ def plan(
         videos=control_video or (),
         options=option or (),
         weights=weights or (),
+        licenses=licenses,
     )
     from worldweave.generate.outlook import look_ahead
 

@@ -1,7 +1,8 @@
 """What can be known of a plugin and of what it supplies, as records for programs.
 
 Of what a description names by import path, only what there is something to tell of
-is imported: options, recipe, metric and configuration. Nothing is downloaded.
+is imported: options, recipe, metric and configuration; nothing where its licence is
+refused. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from worldweave.cli.options_in_words import first_words, options_of
 from worldweave_registry import (
     Base,
     Catalog,
+    Hooks,
     Lazy,
     Modality,
     Plugin,
@@ -24,12 +26,18 @@ from worldweave_registry import (
     State,
     Weights,
     WorldweaveError,
+    is_local,
+    let_interrupts_pass,
     locate,
     one_line,
 )
+from worldweave_registry.fetch import absence
 
 Record = dict[str, Any]
-_MAYBE_FOLDERS = ("autoencoder", "text_encoder")
+#: Why weights are not looked for: what a plugin would do for it is its own affair.
+TO_FETCH = "has to be fetched; nothing is downloaded here"
+_NOT_IMPORTED = "not imported, for its licence is refused"
+_NOT_SOUGHT = "not looked for, for the licence of its plugin is refused"
 
 
 def of_plugin(plugin: Plugin, catalog: Catalog) -> Record:
@@ -70,17 +78,19 @@ def refusals(plugin: Plugin, catalog: Catalog) -> list[str]:
 def of_modality(modality: Modality, plugin: Plugin, catalog: Catalog) -> Record:
     """Return all fields of a modality, and what the parts they name can tell."""
     record = _described("modality", modality, plugin, catalog)
+    refused = bool(record["refused"])
     if modality.preprocessor is not None:
-        record["preprocessor"] = _part(modality.preprocessor, _of_preprocessor)
+        path = modality.preprocessor
+        record["preprocessor"] = _part(path, _of_preprocessor, refused)
     if modality.metric is not None:
-        record["metric"] = _part(modality.metric, _of_metric)
+        record["metric"] = _part(modality.metric, _of_metric, refused)
     return record
 
 
 def of_base(base: Base, plugin: Plugin, catalog: Catalog) -> Record:
     """Return all fields of a base, and what the parts they name can tell."""
     record = _described("base", base, plugin, catalog)
-    record["config"] = _part(base.config, _of_config)
+    record["config"] = _part(base.config, _of_config, bool(record["refused"]))
     record["modalities"] = trained_for(base, catalog)
     return record
 
@@ -94,18 +104,24 @@ def trained_for(base: Base, catalog: Catalog) -> list[str]:
     ]
 
 
-def of_weights(weights: Weights, catalog: Catalog) -> Record:
+def of_weights(weights: Weights, catalog: Catalog, is_refused: bool = False) -> Record:
     """Return what is known of a checkpoint, and whether it is on this machine.
 
     Its size is that of the file if it is there, else what the plugin says. The
-    checksum is not compared: that would read all of it.
+    checksum is not compared: that would read all of it. is_refused: its plugin is,
+    and must not be imported to find a file in it.
     """
     path, problem = None, ""
     try:
-        # Where it lies does not depend on who may use it.
-        path = locate(weights, catalog.allowing(None).hook)
-        if not (path.is_file() or (weights.part in _MAYBE_FOLDERS and path.is_dir())):
-            problem = f"there is no file {path}; get it, or check the path"
+        if is_refused and weights.uri.lower().startswith("package:"):
+            problem = f"{weights.uri!r}: {_NOT_SOUGHT}"
+        elif is_local(weights.uri):
+            path = locate(weights)
+        else:
+            path = _that_only_looks(catalog).worldweave_fetch(uri=weights.uri)
+            problem = "" if path else f"{weights.uri!r} {TO_FETCH}"
+        if path is not None:
+            problem = absence(weights, path)
     except WorldweaveError as error:
         problem = one_line(error)
     size = None if problem or path is None else _size(path)
@@ -123,6 +139,17 @@ def of_weights(weights: Weights, catalog: Catalog) -> Record:
     }
 
 
+def _that_only_looks(catalog: Catalog) -> Hooks:
+    """Return the hooks of the plugins we ship, which look for files and fetch none.
+
+    Where a file lies does not depend on who may use it.
+    """
+    hook = catalog.allowing(None).hook
+    ours = {p.id for p in catalog.plugins if p.distribution == "worldweave"}
+    relays = {name: relay for name, relay in hook.relays.items() if name in ours}
+    return attrs.evolve(hook, relays=relays)
+
+
 def _size(path: Path) -> int | None:
     """Return the bytes of a file or of all files in a folder, if it can be read."""
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
@@ -138,25 +165,28 @@ def _described(
     """Return every field of a description, those of later versions included."""
     record: Record = {"kind": kind, "plugin": of_plugin(plugin, catalog)}
     record["refused"] = catalog.refusal(description)
+    refused = bool(record["refused"])
     for field in attrs.fields(type(description)):
         value = getattr(description, field.name)
         if field.name == "weights":
-            record["weights"] = [of_weights(weights, catalog) for weights in value]
+            listed = [of_weights(weights, catalog, refused) for weights in value]
+            record["weights"] = listed
         elif field.name == "recipe" and value is not None:
-            record["recipe"] = _part(value, _of_recipe)
+            record["recipe"] = _part(value, _of_recipe, refused)
         else:
-            record[field.name] = _plain(value)
+            record[field.name] = _plain(value, refused)
     return record
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, refused: bool = False) -> Any:
     """Return *value* as JSON has it; an import path becomes a record."""
     if isinstance(value, Lazy):
-        return {"path": value.path, "problem": _missing(value)}
+        problem = _NOT_IMPORTED if refused else _missing(value)
+        return {"path": value.path, "problem": problem}
     if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): _plain(each, refused) for name, each in value.items()}
     if isinstance(value, (tuple, list, range)):
-        return [_plain(each) for each in value]
+        return [_plain(each, refused) for each in value]
     is_plain = value is None or isinstance(value, (bool, int, float, str))
     return value if is_plain else str(value)
 
@@ -171,17 +201,21 @@ def _missing(path: Lazy) -> str:
         found = find_spec(module)
     except ModuleNotFoundError:
         found = None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_interrupts_pass(error)
         return f"cannot load {path.path!r}: {one_line(error)}"
     return "" if found else f"cannot load {path.path!r}: there is no module {module!r}"
 
 
-def _part(path: Lazy, facts: Any) -> Record:
+def _part(path: Lazy, facts: Any, refused: bool) -> Record:
     """Import what *path* names and add what *facts* tells of it, or why it cannot."""
-    record: Record = {"path": path.path, "problem": ""}
+    record: Record = {"path": path.path, "problem": _NOT_IMPORTED if refused else ""}
+    if refused:
+        return record
     try:
         record.update(facts(path.load()))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_interrupts_pass(error)
         # Whatever a plugin raises costs one line of the page.
         record["problem"] = one_line(error)
     return record

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from worldweave.cli.plugin_facts import Record
+from worldweave.cli.plugin_facts import TO_FETCH, Record
 
 #: A row of a page: what it is about, if that must be told, and what is to be said.
 Row: TypeAlias = "tuple[str | None, str]"
@@ -306,7 +306,8 @@ def _weights(record: Record) -> Iterator[Row]:
         label = each["part"] if record["kind"] == "base" else each["base"]
         if record["kind"] == "modality" and each["part"] != "branch":
             label += f" {each['part']}"
-        there = "there" if each["is_present"] else "missing"
+        absent = "to be fetched" if TO_FETCH in each["problem"] else "missing"
+        there = "there" if each["is_present"] else absent
         if each["refused"]:
             there += ", refused"
         checksum = "checksum known" if each["sha256"] else "no checksum"

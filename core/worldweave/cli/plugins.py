@@ -28,6 +28,8 @@ from worldweave_registry import (
 from worldweave_registry.catalog import canonical
 
 Json = Annotated[bool, typer.Option("--json", help="Print records.")]
+#: The hooks whose plugins supply something.
+_DESCRIBING = frozenset({"worldweave_modalities", "worldweave_bases"})
 app = typer.Typer()
 
 
@@ -102,10 +104,12 @@ def _rows(plugin: Plugin, catalog: Catalog) -> list[tuple[str, str, str, str, st
         ]
         now = "refused" if is_refused else state
         told = "; ".join([about, *refused, *remark])
-        rows.append((each.name, kind, now, str(plugin), told))
+        rows.append((catalog.name_of(each), kind, now, str(plugin), told))
     if rows:
         return rows
     about = plugin.problem or f"implements {', '.join(plugin.hooks)}"
+    if _DESCRIBING.intersection(plugin.hooks):
+        about += "; it supplies nothing now"
     if plugin.state is State.READY and catalog.refusal(plugin):
         state, about = "refused", f"licence {plugin.license or 'none'} is not allowed"
     told = "; ".join([about, *remark])

@@ -23,7 +23,7 @@ HEADING = """# All commands
 
 Every command takes `--help`. Results go to standard output, progress and complaints to
 standard error. Exit code 0: done; 2: a mistake of yours, told in one line each;
-130: stopped by Ctrl-C. Where a command has others, it says so.
+3: memory ran out; 130: stopped by Ctrl-C. Where a command has others, it says so.
 """
 _TYPES: dict[Any, str] = {str: "TEXT", int: "INTEGER", float: "NUMBER"}
 _TYPES[pathlib.Path] = "PATH"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,7 @@ def replay(
     from worldweave.request.check import base_problems, raise_all, weights_problems
     from worldweave.request.plan import make_plan
 
-    record = manifests.read(manifest)
+    record = manifests.read(manifest, partial(found, licenses))
     request = record.request
     raise_all([*manifests.changes(record), *manifests.target_problems(out, request)])
     catalog = found(licenses)

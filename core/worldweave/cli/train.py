@@ -29,11 +29,12 @@ def train(
     base: Annotated[
         str | None, typer.Option(help="The base [the recipe's, or tiny-world].")
     ] = None,
-    data: Annotated[
+    data_folder: Annotated[
         Path | None,
         typer.Option(
+            "--data",
             help="Train a modality from this folder of videos/, captions/ and NAME/ "
-            "[from rendered clips]."
+            "[from rendered clips].",
         ),
     ] = None,
     out: Annotated[
@@ -121,7 +122,7 @@ def train(
             batch_size=batch_size,
             learning_rate=learning_rate,
             clips=clips,
-            data=data,
+            data_folder=data_folder,
             seed=seed,
             modalities=_names(modalities),
             init=init,

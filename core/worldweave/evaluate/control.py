@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from worldweave.base import Clip, Frames
+from worldweave.blame import blamed
 from worldweave.evaluate.metrics import metric_for
 from worldweave.generate.pipeline import Pipeline
 from worldweave.io.sizes import fit_length, to_frames, to_unit
@@ -92,7 +93,9 @@ def through_autoencoder(pipeline: Pipeline, frames: Frames) -> Frames:
     autoencoder, place = pipeline.base.autoencoder, pipeline.base.placement.device
     length = pipeline.base.description.chunk_frames
     chunks = []
-    with torch.inference_mode():
+    base = pipeline.base.description
+    blame = blamed(f"the autoencoder of base {base.name!r}", base.autoencoder.report)
+    with blame, torch.inference_mode():
         for start in range(0, len(frames), length):
             chunk = fit_length(frames[start : start + length], length)
             latent = autoencoder.encode(to_unit(chunk).to(place))

@@ -8,14 +8,9 @@ from typing import Any, Protocol
 import attrs
 
 from worldweave.base import Clip, ClipMetric, Frames
-from worldweave_registry import (
-    Base,
-    Lazy,
-    Modality,
-    PluginError,
-    WorldweaveError,
-    one_line,
-)
+from worldweave.blame import blamed
+from worldweave.loading import blamed_part
+from worldweave_registry import Base, Modality, PluginError, WorldweaveError
 
 
 class Metric(Protocol):
@@ -42,7 +37,10 @@ class AgainstVideo:
     def summary(self) -> str:
         """The metric with its settings, such as its tolerance."""
         kind = type(self.metric)
-        return self.name if kind.__repr__ is object.__repr__ else repr(self.metric)
+        if kind.__repr__ is object.__repr__:
+            return self.name
+        with blamed(f"the metric {self.name}", self.report):
+            return repr(self.metric)
 
     @property
     def higher_is_better(self) -> bool:
@@ -51,14 +49,24 @@ class AgainstVideo:
 
     def __call__(self, video: Frames, clip: Clip) -> float:
         """Score a video uint8 (T, H, W, 3); raise PluginError where that fails."""
-        try:
+        with blamed(f"the metric {self.name}", self.report):
             return float(self.metric(video, clip.video))
-        except (WorldweaveError, MemoryError):
-            raise
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"the metric {self.name} failed: {one_line(error)}; {self.report}"
-            ) from error
+
+
+@attrs.frozen(kw_only=True)
+class OfBase:
+    """A metric that a base gives: where it fails, the base's plugin is blamed."""
+
+    metric: ClipMetric
+    name: str
+    summary: str
+    higher_is_better: bool
+    report: str
+
+    def __call__(self, video: Frames, clip: Clip) -> float:
+        """Score a video uint8 (T, H, W, 3); raise PluginError where that fails."""
+        with blamed(f"the metric {self.name}", self.report):
+            return float(self.metric(video, clip))
 
 
 def metrics_for(base: Base, modalities: Iterable[Modality]) -> dict[str, ClipMetric]:
@@ -68,7 +76,7 @@ def metrics_for(base: Base, modalities: Iterable[Modality]) -> dict[str, ClipMet
     metric cannot be loaded.
     """
     modalities = list(modalities)
-    given = {} if base.metrics is None else _given_by(base.metrics)
+    given = _given_by(base)
     found: dict[str, ClipMetric] = {}
     for modality in modalities:
         if modality.metric is not None:
@@ -101,8 +109,10 @@ def load_metric(modality: Modality) -> Metric:
             f"{modality.name!r} has no metric; its plugin must name one to be evaluated"
         )
     kind: Any = modality.metric.load()
-    metric: Metric = kind()
-    if not callable(metric) or not hasattr(metric, "higher_is_better"):
+    with blamed(f"the metric of {modality.name!r}", modality.metric.report):
+        metric: Metric = kind()
+        is_metric = callable(metric) and hasattr(metric, "higher_is_better")
+    if not is_metric:
         raise PluginError(
             f"the metric of {modality.name!r} must be callable and say whether "
             f"higher_is_better; {modality.metric.report}"
@@ -110,14 +120,19 @@ def load_metric(modality: Modality) -> Metric:
     return metric
 
 
-def _given_by(lazy: Lazy) -> Mapping[str, ClipMetric]:
+def _given_by(base: Base) -> Mapping[str, ClipMetric]:
+    lazy = base.metrics
+    if lazy is None:
+        return {}
     make: Any = lazy.load()
-    given = make()
+    with blamed_part(base, "metrics", lazy):
+        given = make()
     if not isinstance(given, Mapping):
         raise PluginError(
             f"{lazy.path} gave {given!r}; it must give a mapping from modality to "
             f"metric; {lazy.report}"
         )
+    found = {}
     for name, metric in given.items():
         if not isinstance(metric, ClipMetric):
             raise PluginError(
@@ -125,4 +140,11 @@ def _given_by(lazy: Lazy) -> Mapping[str, ClipMetric]:
                 "(video, clip) and has a name, a summary and higher_is_better; "
                 f"{lazy.report}"
             )
-    return given
+        found[name] = OfBase(
+            metric=metric,
+            name=metric.name,
+            summary=metric.summary,
+            higher_is_better=metric.higher_is_better,
+            report=lazy.report,
+        )
+    return found

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worldweave.base import Clip, Frames
+from worldweave.blame import blamed
 from worldweave_registry import Base, PluginError, WorldweaveError
 
 Mask = npt.NDArray[np.float32]
@@ -26,7 +27,8 @@ def foreground_of(base: Base, clip: Clip) -> Mask:
             "cannot be scored; choose another table"
         )
     make: Any = base.foreground.load()
-    mask = np.asarray(make(clip), np.float32)
+    with blamed(f"the foreground of base {base.name!r}", base.foreground.report):
+        mask = np.asarray(make(clip), np.float32)
     fits = mask.shape == clip.video.shape[:3] and mask.min() >= 0 and mask.max() <= 1
     if not fits:
         raise PluginError(

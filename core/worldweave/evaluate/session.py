@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial as partial_of
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,22 @@ import torch
 
 from worldweave.base import HELD_OUT, Clip, ClipMetric
 from worldweave.evaluate.bench import Bench
+from worldweave.evaluate.clips import held_out
 from worldweave.evaluate.ledger import Ledger
 from worldweave.evaluate.metrics import metrics_for
 from worldweave.evaluate.report import report
 from worldweave.evaluate.suite import TABLES, Plan, make_plan, run
+from worldweave.evaluate.working import enable_working
 from worldweave.generate.load import load
 from worldweave.generate.pipeline import Pipeline
 from worldweave.io.files import sha256
-from worldweave.request.check import branch_weights
-from worldweave_registry import (
-    Base,
-    Catalog,
-    Modality,
-    WeightsError,
-    WorldweaveError,
-    discover,
-)
+from worldweave.request.check import PARTS, license_problems, raise_all
+from worldweave.train.branch import control_maker
+from worldweave.train.branches import with_weights
+from worldweave_registry import Base, Catalog, Problems, WorldweaveError, discover
+
+#: The parts of a base that an evaluation reads.
+READ = (*PARTS, "annotator")
 
 
 def evaluate_base(
@@ -46,6 +47,7 @@ def evaluate_base(
     dtype: torch.dtype | None = None,
     partial: Path | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    tell: Callable[[str], None] | None = None,
     catalog: Catalog | None = None,
 ) -> dict[str, Any]:
     """Generate held-out clips in every way the tables need; return the report.
@@ -54,18 +56,21 @@ def evaluate_base(
     front, behind: those that lead the regions of Table 2, and then the reverse; none
     given: the first two and the next two. few: how many of the clips are generated
     more than once. partial: where scores are kept until the end; started again with
-    the same file, settings and clips, an evaluation goes on. Raise WorldweaveError
-    where something is missing, or those scores are of something else.
+    the same file, settings and clips, an evaluation goes on. tell: called with a line
+    for each modality that nobody named and that is left out, as its plugin fails.
+    Raise WorldweaveError where something is missing or a plugin fails that was named,
+    or those scores are of something else.
     """
     catalog = discover() if catalog is None else catalog
+    raise_all(license_problems(name, modalities, catalog, parts=READ))
     base = catalog.find_base(name)
     if base.clips is None:
         raise WorldweaveError(f"base {name!r} makes no clips to evaluate on")
     names = list(modalities) or with_weights(catalog, name)
     if not names:
         raise WorldweaveError(f"no modality has weights for base {name!r}")
-    plan = make_plan(
-        names,
+    planned = partial_of(
+        make_plan,
         tables=tables,
         clips=clips,
         few=few,
@@ -74,37 +79,34 @@ def evaluate_base(
         behind=behind,
         can_split=base.foreground is not None,
     )
+    planned(names)  # refuses what cannot be before anything is read
+    named = [n for n in names if n in (*modalities, *front, *behind)]
+    pipeline = load(name, modalities=named, device=device, dtype=dtype, catalog=catalog)
+    clips_made = held_out(base, clips + 1)
+    left_out = enable_working(
+        pipeline,
+        [n for n in names if n not in named],
+        clips_made[0],
+        lambda n: control_maker(catalog.find(n))(clips_made[0]),
+    )
+    for lost, why in left_out.items():
+        if tell is not None:
+            tell(f"{lost} is left out: {why}")
+    names = [n for n in names if n not in left_out]
+    if not names:
+        raise Problems(left_out.values())
+    plan = planned(names)
     metrics = metrics_for(base, [catalog.find(n) for n in names])
-    pipeline = load(name, modalities=names, device=device, dtype=dtype, catalog=catalog)
     about = _about(pipeline, plan, seed=seed, steps=steps)
     ledger = Ledger(partial, _identity(about, pipeline, metrics))
-    held_out = list(base.clips.load()(HELD_OUT, clips + 1))
-    _refuse_other_clips(ledger, held_out)
-    bench = Bench(pipeline, held_out, metrics, seed=seed, steps=steps)
+    if left_out:
+        about["not_evaluated"] = left_out
+    _refuse_other_clips(ledger, clips_made)
+    bench = Bench(pipeline, clips_made, metrics, seed=seed, steps=steps)
     begun = time.monotonic()
     results = run(bench, plan, ledger, progress)
     about["seconds"] = round(time.monotonic() - begun, 1)
     return report(results, metrics, about)
-
-
-def with_weights(catalog: Catalog, base: str) -> list[str]:
-    """Return the modalities that have weights for *base*, by name.
-
-    Not those whose weights licences forbid to use.
-    """
-    return [
-        name
-        for name, modality in catalog.modalities.items()
-        if _has_weights(modality, base, catalog)
-    ]
-
-
-def _has_weights(modality: Modality, base: str, catalog: Catalog) -> bool:
-    try:
-        weights = branch_weights(modality, base)
-    except WeightsError:
-        return False
-    return not catalog.refusal(weights)
 
 
 def _about(

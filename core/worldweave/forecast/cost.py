@@ -11,6 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from worldweave.blame import blamed, misfits_named
 from worldweave.forecast.trace import Watch, watching
 from worldweave.loading import new_branch
 from worldweave.model.branch import ControlBranch
@@ -67,15 +68,20 @@ class Evaluation:
 class _Watched(ControlBranch):
     """A branch whose operations are told apart from the rest."""
 
-    def __init__(self, branch: ControlBranch, watch: Watch) -> None:
+    def __init__(
+        self, name: str, modality: Modality, branch: ControlBranch, watch: Watch
+    ) -> None:
         super().__init__()
+        self.what = f"the branch of {name!r}, run on torch's meta device,"
+        self.report = modality.branch.report
         self.branch = branch
         self.watch = watch
         self.flops = 0
 
     def forward(self, latent: Tensor, step: Step, hint: Tensor) -> list[Tensor]:
         before = self.watch.flops
-        residuals: list[Tensor] = self.branch(latent, step, hint)
+        with blamed(self.what, self.report):
+            residuals: list[Tensor] = self.branch(latent, step, hint)
         self.flops += self.watch.flops - before
         return residuals
 
@@ -94,7 +100,7 @@ def evaluation(
 
     Every branch class is built and run, whoever wrote it. hint_channels: of the
     autoencoder's hints, None: as the latent's, or as many as the branches take.
-    Raise PluginError where a branch cannot be built, ValueError where it does not fit.
+    Raise PluginError where a branch cannot be built, fails or does not fit.
     """
     with torch.device("meta"):
         base = DiT(config).to(dtype).requires_grad_(False)
@@ -123,8 +129,11 @@ def evaluation(
     known = [noisy, hint, share, step.c_noise, step.text]
     for module in (base, *kinds.values()):
         known += [*module.parameters(), *module.buffers()]
-    with watching(known) as watch:
-        branches = {n: _Watched(each, watch) for n, each in built_for.items()}
+    with misfits_named(modalities), watching(known) as watch:
+        branches = {
+            name: _Watched(name, modalities[name], each, watch)
+            for name, each in built_for.items()
+        }
         weave(
             base,
             branches,

@@ -5,17 +5,18 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import torch
 from torch import Tensor
 
-from worldweave.forecast.cost import evaluation
+from worldweave.blame import blamed
 from worldweave.forecast.machine import available_memory, available_on
 from worldweave.forecast.rates import Rate, key_for
 from worldweave.forecast.trace import watching
-from worldweave.forecast.whole import TEXT_TOKENS, latent_size
+from worldweave.forecast.whole import TEXT_TOKENS, evaluation_of, latent_size
 from worldweave.io.files import readable_size
 from worldweave.loading import Placement, config_of, load_base
 from worldweave.model.dit import DiT
@@ -79,8 +80,14 @@ def measure(
         video = torch.zeros(1, 3, base.chunk_frames, *base.sizes[0], device=device)
         jobs["encode"] = lambda: autoencoder.encode(video)
         jobs["decode"] = lambda: autoencoder.decode(noisy)
-    with torch.inference_mode():
-        rows = [_time(name, job, device, repeats) for name, job in jobs.items()]
+    rows = []
+    whose = f"the autoencoder of base {base.name!r}"
+    for name, job in jobs.items():
+        # The DiT is ours; the rest is not.
+        is_ours = name == "evaluation"
+        blame = nullcontext() if is_ours else blamed(whose, base.autoencoder.report)
+        with blame, torch.inference_mode():
+            rows.append(_time(name, job, device, repeats))
     around = rows[1:]
     rate = Rate(
         key=key_for(base.name, device, dtype),
@@ -97,13 +104,8 @@ def measure(
 
 
 def _refuse_too_large(base: Base, device: torch.device, dtype: torch.dtype) -> None:
-    one = evaluation(
-        config_of(base),
-        {},
-        latent_size(base, base.sizes[0]),
-        text_tokens=TEXT_TOKENS,
-        dtype=dtype,
-        fps=base.fps,
+    one = evaluation_of(
+        base, config_of(base), {}, base.sizes[0], None, TEXT_TOKENS, dtype
     )
     need = one.base_parameters * dtype.itemsize + one.peak
     there = available_memory() if device.type == "cpu" else available_on(device)
@@ -120,7 +122,9 @@ def _models(
     """Return the DiT, the autoencoder, text tokens, and whose weights they have."""
     if _all_present(base, hook):
         loaded = load_base(base, Placement(device=device, dtype=dtype), hook=hook)
-        text = loaded.text_encoder.encode([""])
+        whose = f"the text encoder of base {base.name!r}"
+        with blamed(whose, base.text_encoder.report):
+            text = loaded.text_encoder.encode([""])
         return loaded.dit, loaded.autoencoder, text, "trained"
     config = config_of(base)
     with torch.device(device):

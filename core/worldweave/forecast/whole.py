@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import torch
 
+from worldweave.blame import blamed
 from worldweave.forecast.cost import Evaluation, Parts, evaluation, total_cost
 from worldweave.forecast.files import FileEntry, list_files
 from worldweave.forecast.machine import (
@@ -21,7 +22,14 @@ from worldweave.forecast.rates import find_rate, predicted_seconds
 from worldweave.loading import config_of
 from worldweave.model.config import DiTConfig
 from worldweave.request.chunks import cut
-from worldweave_registry import Base, Modality, PluginError, WorldweaveError, one_line
+from worldweave_registry import (
+    Base,
+    Modality,
+    PluginError,
+    WorldweaveError,
+    let_interrupts_pass,
+    one_line,
+)
 
 if TYPE_CHECKING:
     from worldweave_registry.fetch import Fetcher
@@ -123,7 +131,7 @@ def forecast(
     config = config_of(base, compat=compat)
     parts = _parts(base, base.chunk_frames, size)
     text_tokens = TEXT_TOKENS if parts is None else parts.text_tokens
-    one = _evaluation(base, config, modalities, size, parts, text_tokens, dtype)
+    one = evaluation_of(base, config, modalities, size, parts, text_tokens, dtype)
     chunks = cut(frames, base.chunk_frames, overlap)
     cost = total_cost(
         one,
@@ -174,7 +182,7 @@ def forecast(
     )
 
 
-def _evaluation(
+def evaluation_of(
     base: Base,
     config: DiTConfig,
     modalities: Mapping[str, Modality],
@@ -183,7 +191,7 @@ def _evaluation(
     text_tokens: int,
     dtype: torch.dtype,
 ) -> Evaluation:
-    """Count one evaluation of a chunk; what fails is a plugin's fault."""
+    """Count one evaluation of a chunk; what fails is a plugin's fault, and named."""
     try:
         return evaluation(
             config,
@@ -194,13 +202,13 @@ def _evaluation(
             dtype=dtype,
             fps=base.fps,
         )
-    except WorldweaveError:
+    except (WorldweaveError, MemoryError):
         raise
-    except Exception as error:
-        names = ", ".join(modalities) or "none"
+    except BaseException as error:
+        let_interrupts_pass(error)
         raise PluginError(
-            f"cannot foretell base {base.name!r} with branches {names}: they do not "
-            f"run on torch's meta device ({one_line(error)}); report it to their author"
+            f"base {base.name!r} does not run with the sizes that its config tells "
+            f"({one_line(error)}); {base.config.report}"
         ) from error
 
 
@@ -229,15 +237,9 @@ def _parts(base: Base, frames: int, size: tuple[int, int]) -> Parts | None:
     """Ask the base's plugin what surrounds its DiT; None where it does not tell."""
     if base.cost is None:
         return None
-    try:
-        parts = base.cost.load()(frames, *size)
-    except WorldweaveError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"the cost of base {base.name!r} cannot be told: {one_line(error)}; "
-            f"{base.cost.report}"
-        ) from error
+    tell = base.cost.load()
+    with blamed(f"the cost of base {base.name!r}", base.cost.report):
+        parts = tell(frames, *size)
     if not isinstance(parts, Parts):
         raise PluginError(
             f"{base.cost.path} gave {parts!r}, not a worldweave.forecast.cost.Parts; "

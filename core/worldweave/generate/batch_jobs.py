@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from worldweave.request.sources import FORMS
 from worldweave.request.spec import Request
 from worldweave.request.structure import from_plain
 from worldweave.request.walk import placed_plain
-from worldweave_registry import Problems
+from worldweave_registry import Catalog, Problems, discover
 
 _LONGEST = 100
 
@@ -39,23 +39,28 @@ class Job:
     problems: tuple[str, ...] = ()
 
 
-def read_jobs(file: Path, common: Path | None = None) -> list[Job]:
+def read_jobs(
+    file: Path,
+    common: Path | None = None,
+    catalog: Callable[[], Catalog] = discover,
+) -> list[Job]:
     """Read a batch: JSON Lines, each an object of request fields and a "name".
 
     What a line leaves out it takes from the request in *common*. File names in
     either are taken from the folder it lies in. A line that is wrong becomes a job
-    with problems. Raise Problems where the file or *common* itself is.
+    with problems. Raise Problems where the file or *common* itself is. catalog: as in
+    `worldweave.request.structure.from_plain`.
     """
     shared: Any = {}
     if common is not None:
         shared = read_plain(common)
-        from_plain(shared, where=str(common))
+        from_plain(shared, where=str(common), catalog=catalog)
         shared = placed(shared, _folder(common))
     jobs: list[Job] = []
     taken: dict[str, tuple[int, str]] = {}
     data = read_bytes(file).removeprefix(codecs.BOM_UTF8)
     for number, raw in _lines(data):
-        job = _read_job(file, number, raw, shared)
+        job = _read_job(file, number, raw, shared, catalog)
         if problem := _claim(job, taken):
             job = attrs.evolve(
                 job, request=None, problems=(*job.problems, f"{file}: {problem}")
@@ -120,7 +125,9 @@ def _lines(data: bytes) -> list[tuple[int, bytes]]:
     return [(n, raw) for n, raw in enumerate(data.split(b"\n"), 1) if raw.strip()]
 
 
-def _read_job(file: Path, number: int, raw: bytes, shared: Any) -> Job:
+def _read_job(
+    file: Path, number: int, raw: bytes, shared: Any, catalog: Callable[[], Catalog]
+) -> Job:
     name = f"{number:04}"
     where = f"{file}: line {number}"
     try:
@@ -132,7 +139,8 @@ def _read_job(file: Path, number: int, raw: bytes, shared: Any) -> Job:
             name = given
             where += f" ({name})"
         whole = merged(shared, placed(own, _folder(file)))
-        return Job(line=number, name=name, request=from_plain(whole, where=where))
+        request = from_plain(whole, where=where, catalog=catalog)
+        return Job(line=number, name=name, request=request)
     except Problems as error:
         return Job(line=number, name=name, problems=error.problems)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from worldweave.request.check import raise_all
 from worldweave.request.spec import Request
 from worldweave.request.structure import from_plain, to_plain
 from worldweave.request.walk import inputs
-from worldweave_registry import WorldweaveError, one_line
+from worldweave_registry import Catalog, WorldweaveError, discover, one_line
 
 FORMAT = 1
 #: Bytes. H.264 of a hundred 720p frames fits; how much more a video needs, only
@@ -188,15 +188,18 @@ def _input_folder(file: Path, taken: Mapping[Path, str]) -> Path | None:
     return next((p for p in parents if p in taken and p.is_dir()), None)
 
 
-def read(path: Path) -> Manifest:
-    """Read a manifest. Raise Problems if it is none or cannot be replayed."""
+def read(path: Path, catalog: Callable[[], Catalog] = discover) -> Manifest:
+    """Read a manifest. Raise Problems if it is none or cannot be replayed.
+
+    catalog: as in `worldweave.request.structure.from_plain`.
+    """
     try:
         record = json.loads(path.read_text("utf-8"))
         if record["format"] != FORMAT:
             raise ValueError(f"its format is {record['format']!r}, not {FORMAT}")
         machine = record["machine"]
         made = Manifest(
-            request=from_plain(record["request"], where=str(path)),
+            request=from_plain(record["request"], where=str(path), catalog=catalog),
             threads=int(machine["threads"]),
             device=str(machine["device"]),
             dtype=DTYPES[machine["dtype"]],

@@ -66,8 +66,10 @@ class Film:
                 f"frames {start} to {start + count - 1} of {self.path} are wanted, "
                 f"and it has {self.frames}"
             )
+        # It may be gone by now; what cannot be decoded is damaged.
+        video.regular_file(self.path)
         if self.path.suffix.lower() == ".npy":
-            stored = video.map_npy(video.regular_file(self.path))
+            stored = video.map_npy(self.path)
             return self._fitted(np.array(stored[start : start + count]), fit)
         if self.path.suffix.lower() in video.IMAGES:
             return self._fitted(video.read(self.path).frames, fit)

@@ -9,6 +9,8 @@ from typing import Any
 import attrs
 
 from worldweave.base import Frames
+from worldweave.blame import blamed
+from worldweave.loading import building
 from worldweave.request.sources import OF_THE_BASE, Learned, MapValue
 from worldweave.request.spec import Control, Request, value_problems
 from worldweave_registry import (
@@ -16,11 +18,13 @@ from worldweave_registry import (
     Catalog,
     LicenseError,
     Modality,
+    PluginError,
     Problems,
     Weights,
     WeightsError,
     WorldweaveError,
     did_you_mean,
+    one_line,
     resolve,
 )
 
@@ -66,9 +70,10 @@ def examine(
         problems.append(str(error))
     problems += refused_weights_of_base(request.base, catalog, _parts(request))
     if base is not None:
-        if base.check_prompt is not None:
-            check = base.check_prompt.load()
-            problems += check(request.prompt) + check(request.negative_prompt)
+        try:
+            problems += prompt_problems(base, request.prompt, request.negative_prompt)
+        except WorldweaveError as error:
+            problems.append(str(error))
         problems += _overlap_problems(request.overlap, base)
     prepared = {}
     for name, control in request.controls.items():
@@ -114,6 +119,18 @@ def _parts(request: Request) -> tuple[str, ...]:
     return (*PARTS, "maps") if are_learned else PARTS
 
 
+def prompt_problems(base: Base, *prompts: str) -> list[str]:
+    """Return what *base* says against *prompts*, nothing where it takes any.
+
+    Raise WorldweaveError where its plugin fails at that.
+    """
+    if base.check_prompt is None:
+        return []
+    check = base.check_prompt.load()
+    with blamed(f"the prompt check of base {base.name!r}", base.check_prompt.report):
+        return [str(line) for prompt in prompts for line in check(prompt)]
+
+
 def raise_all(problems: list[str]) -> None:
     """Raise Problems if there are any."""
     if problems:
@@ -131,7 +148,8 @@ def make_preprocessor(
 
     With *released_seed* and no options, a class that has `released` draws its own
     settings from that seed, as the released code does.
-    Raise Problems for an option it does not have or a value it refuses.
+    Raise Problems for every option it does not have and a value it refuses,
+    PluginError where its class cannot be built for another reason.
     """
     if modality.preprocessor is None:
         if options:
@@ -150,22 +168,47 @@ def make_preprocessor(
         for option in options
         if option not in known
     ]
+    seed = None if options else released_seed
+    rest = {option: value for option, value in options.items() if option in known}
+    try:
+        with building(f"the preprocessor of {name!r}", modality.preprocessor.report):
+            made = _built(name, kind, rest, seed)
+    except WorldweaveError as error:
+        if not wrong:
+            raise
+        found = error.problems if isinstance(error, Problems) else [str(error)]
+        raise Problems([*wrong, *found]) from error
     if wrong:
         raise Problems(wrong)
-    if released_seed is not None and not options and hasattr(kind, "released"):
-        drawn: Preprocessor = kind.released(released_seed)
+    if not callable(made):
+        raise PluginError(
+            f"{modality.preprocessor.path} made a {type(made).__name__}; a "
+            "preprocessor must be callable with frames; "
+            f"{modality.preprocessor.report}"
+        )
+    return made
+
+
+def _built(
+    name: str, kind: Any, options: Mapping[str, Any], seed: int | None
+) -> Preprocessor:
+    """Call the class; what it says of the options is the user's mistake."""
+    if seed is not None and hasattr(kind, "released"):
+        drawn: Preprocessor = kind.released(seed)
         return drawn
     try:
         made: Preprocessor = kind(**options)
     except (TypeError, ValueError, WorldweaveError) as error:
-        message = error.args[0] if error.args else error
+        message = one_line(error).removeprefix(f"{type(error).__name__}: ")
         raise Problems([f"option of {name!r}: {message}"]) from error
     return made
 
 
-def option_names(kind: type) -> list[str]:
+def option_names(kind: Any) -> list[str]:
     """Return the options of a class of preprocessors: its attrs fields."""
-    return [f.name for f in attrs.fields(kind) if f.init] if attrs.has(kind) else []
+    if not isinstance(kind, type) or not attrs.has(kind):
+        return []
+    return [field.name for field in attrs.fields(kind) if field.init]
 
 
 def _overlap_problems(overlap: int, base: Base) -> list[str]:
@@ -239,11 +282,17 @@ def base_problems(name: str, catalog: Catalog) -> list[str]:
 
 
 def license_problems(
-    base: str, modalities: Iterable[str], catalog: Catalog, *, own: Iterable[str] = ()
+    base: str,
+    modalities: Iterable[str],
+    catalog: Catalog,
+    *,
+    own: Iterable[str] = (),
+    parts: Iterable[str] = PARTS,
 ) -> list[str]:
     """Return what licences forbid of a base and of modalities: code and weights.
 
     own: the modalities whose weights are a file of the user's, which may be used.
+    parts: those of the base that are read.
     """
     found: list[str] = []
     for name, find in (
@@ -256,7 +305,7 @@ def license_problems(
             found.append(str(error))
         except WorldweaveError:
             pass  # whoever uses it says so
-    found += refused_weights_of_base(base, catalog)
+    found += refused_weights_of_base(base, catalog, parts)
     for name in modalities:
         if name not in own:
             found += refused_weights(name, base, catalog)

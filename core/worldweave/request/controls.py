@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from worldweave.base import Frames
+from worldweave.blame import blamed
 from worldweave.io import sizes
 from worldweave.io import video as video_io
 from worldweave.request.check import Prepared, Preprocessor
@@ -18,7 +19,6 @@ from worldweave_registry import (
     Modality,
     PluginError,
     WorldweaveError,
-    one_line,
 )
 
 
@@ -198,14 +198,9 @@ def run_preprocessor(
     Raise PluginError, ending in *report*, where it fails or gives anything but frames
     like the source's.
     """
-    try:
-        made = preprocess(source.copy())
-    except (WorldweaveError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"the preprocessor of {name!r} failed: {one_line(error)}; {report}"
-        ) from error
+    seen = source.copy()
+    with blamed(f"the preprocessor of {name!r}", report):
+        made = preprocess(seen)
     is_array = isinstance(made, np.ndarray)
     if not is_array or made.shape != source.shape or made.dtype != source.dtype:
         got = f"{made.dtype} {made.shape}" if is_array else type(made).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import attrs
@@ -18,28 +18,35 @@ from cattrs.errors import (
 from worldweave.request.check import option_names
 from worldweave.request.plain import shown
 from worldweave.request.spec import Control
-from worldweave_registry import WorldweaveError, did_you_mean, discover
+from worldweave_registry import Catalog, WorldweaveError, did_you_mean
 
 #: How many lines are told; nobody mends more at once.
 MOST = 100
 _LONGEST_KEY = 60
 
 
-def explain(error: BaseException, where: str) -> list[str]:
-    """Turn cattrs' tree of errors into one line per wrong field, with its path."""
-    told = list(islice(_lines(error, where, ""), MOST + 1))
+def explain(
+    error: BaseException, where: str, catalog: Callable[[], Catalog]
+) -> list[str]:
+    """Turn cattrs' tree of errors into one line per wrong field, with its path.
+
+    catalog: tells the plugins whose options may be suggested.
+    """
+    told = list(islice(_lines(error, where, "", catalog), MOST + 1))
     if len(told) > MOST:
         told[MOST:] = [f"{where}: there is more that is wrong; mend these first"]
     return told
 
 
-def _lines(error: BaseException, where: str, path: str) -> Iterator[str]:
+def _lines(
+    error: BaseException, where: str, path: str, catalog: Callable[[], Catalog]
+) -> Iterator[str]:
     at = f"{where}: {path[1:]}" if path else where
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        yield from _unknown(error, where, path)
+        yield from _unknown(error, where, path, catalog)
     elif isinstance(error, (ClassValidationError, IterableValidationError)):
         for child in error.exceptions:
-            yield from _lines(child, where, path + _place(child))
+            yield from _lines(child, where, path + _place(child), catalog)
     elif isinstance(error, KeyError):  # its place is the field that is not there
         parent = path.rpartition(".")[0]
         yield f"{where}: {parent[1:] or 'it'} lacks {error.args[0]!r}; add it"
@@ -48,11 +55,15 @@ def _lines(error: BaseException, where: str, path: str) -> Iterator[str]:
 
 
 def _unknown(
-    error: cattrs.ForbiddenExtraKeysError, where: str, path: str
+    error: cattrs.ForbiddenExtraKeysError,
+    where: str,
+    path: str,
+    catalog: Callable[[], Catalog],
 ) -> Iterator[str]:
     known = [field.name for field in attrs.fields(error.cl)]
     if error.cl is Control:
-        known += [f"options.{o}" for o in _options_of(path.rpartition(".")[2])]
+        name = path.rpartition(".")[2]
+        known += [f"options.{o}" for o in _options_of(name, catalog)]
     rest = f"; it may be: {', '.join(known)}"
     for key in sorted(map(str, error.extra_fields)):
         near = _near(key, known) if len(key) <= _LONGEST_KEY else ""
@@ -69,10 +80,10 @@ def _near(key: str, known: list[str]) -> str:
     return near
 
 
-def _options_of(name: str) -> list[str]:
-    """Return the options of the modality called *name*, where that is one."""
+def _options_of(name: str, catalog: Callable[[], Catalog]) -> list[str]:
+    """Return the options of the modality called *name*, where that may be used."""
     try:
-        preprocessor = discover().find(name).preprocessor
+        preprocessor = catalog().find(name).preprocessor
         return [] if preprocessor is None else option_names(preprocessor.load())
     except WorldweaveError:
         return []

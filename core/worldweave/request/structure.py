@@ -31,7 +31,7 @@ from worldweave.request.plain import (
 )
 from worldweave.request.sources import FORMS, MapValue
 from worldweave.request.spec import Control, Request, VideoValue
-from worldweave_registry import Problems, did_you_mean
+from worldweave_registry import Catalog, Problems, did_you_mean, discover
 
 _MOST_KEYS = 4
 _EXAMPLES = {
@@ -40,12 +40,13 @@ _EXAMPLES = {
 }
 
 
-def read_request(file: Path) -> Request:
+def read_request(file: Path, catalog: Callable[[], Catalog] = discover) -> Request:
     """Read a request from a file, YAML where its name ends so, JSON otherwise.
 
     File names in it are taken as they are: see `worldweave.request.walk.anchored`.
+    catalog: as in `from_plain`.
     """
-    return from_plain(read_plain(file), where=str(file))
+    return from_plain(read_plain(file), where=str(file), catalog=catalog)
 
 
 def from_json(text: str, *, where: str = "the request") -> Request:
@@ -58,13 +59,21 @@ def from_yaml(text: str, *, where: str = "the request") -> Request:
     return from_plain(plain_of_yaml(text, where=where), where=where)
 
 
-def from_plain(plain: Any, *, where: str = "the request") -> Request:
-    """Read a request from dicts and lists. Raise Problems as `from_json` does."""
+def from_plain(
+    plain: Any,
+    *,
+    where: str = "the request",
+    catalog: Callable[[], Catalog] = discover,
+) -> Request:
+    """Read a request from dicts and lists. Raise Problems as `from_json` does.
+
+    catalog: tells the plugins that may be imported to say which options there are.
+    """
     refuse_deep(as_object(plain, where), where)
     try:
         return _CONVERTER.structure(plain, Request)
     except ClassValidationError as error:
-        raise Problems(explain(error, where)) from error
+        raise Problems(explain(error, where, catalog)) from error
 
 
 def to_plain(value: Any) -> Any:

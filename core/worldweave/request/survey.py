@@ -205,11 +205,16 @@ def draw_all(
     for name in names:
         try:
             maps[name] = looked.draw(name)
-        except Problems as error:
-            problems += error.problems
         except WorldweaveError as error:
-            problems.append(str(error))
+            found = error.problems if isinstance(error, Problems) else [str(error)]
+            problems += [_of_map(name, problem) for problem in found]
     return maps, problems
+
+
+def _of_map(name: str, problem: str) -> str:
+    """Say whose map *problem* is about, where it does not itself."""
+    whose = f"map of {name!r}"
+    return problem if whose in problem else f"{whose}: {problem}"
 
 
 def with_maps(looked: Survey, maps: Mapping[str, MapArray]) -> Survey:

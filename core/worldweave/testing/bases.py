@@ -10,7 +10,7 @@ import torch
 
 from worldweave.loading import LoadedBase, Placement, load_base
 from worldweave.testing.subject import NotApplicable, Subject
-from worldweave_registry import Base, WeightsError
+from worldweave_registry import Base, let_interrupts_pass, one_line
 
 
 @attrs.frozen
@@ -24,12 +24,17 @@ class _Wanted:
 def loaded_base(subject: Subject) -> LoadedBase:
     """Return the base of *subject* in float32 on the CPU, the same for every subject.
 
-    NotApplicable where it is not installed, or its weights are not on this machine.
+    NotApplicable where it is not installed or cannot be loaded, whatever the reason:
+    that is not the modality's fault.
     """
+    base = subject.base
     try:
-        return _load(_Wanted(subject.base, subject.catalog.hook))
-    except WeightsError as error:
-        raise NotApplicable(str(error)) from error
+        return _load(_Wanted(base, subject.catalog.hook))
+    except BaseException as error:
+        let_interrupts_pass(error)
+        raise NotApplicable(
+            f"base {base.name!r} cannot be loaded: {one_line(error)}"
+        ) from error
 
 
 @functools.cache

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from worldweave.request.check import raise_all
 from worldweave.testing.checks import CHECKS
-from worldweave.testing.kit import Check, Examination, raise_problems
+from worldweave.testing.kit import (
+    Check,
+    Examination,
+    expectation_problems,
+    unknown_checks,
+)
 from worldweave.testing.subject import Subject
-from worldweave_registry import Catalog, WorldweaveError, did_you_mean, discover
+from worldweave_registry import Catalog, WorldweaveError, discover
 
 BASE = "tiny-world"
 
@@ -39,18 +45,9 @@ def examine(
         except WorldweaveError as error:
             problems.append(str(error))
     known = [each.name for each in CHECKS]
-    problems += [
-        f"there is no check {asked!r}"
-        f"{did_you_mean(asked, known) or '; see: worldweave check --list'}"
-        for asked in dict.fromkeys((*only, *expected))
-        if asked not in known
-    ]
-    problems += [
-        f"the expected failure of {check!r} has no reason; give one"
-        for check, reason in expected.items()
-        if not reason.strip()
-    ]
-    raise_problems(problems)
+    problems += unknown_checks(only, known)
+    problems += expectation_problems(expected, known)
+    raise_all(problems)
     wanted = with_needs(CHECKS, only) if only else CHECKS
     names = {each.name for each in wanted}
     return Examination(

@@ -6,28 +6,46 @@ import contextlib
 import enum
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import TracebackType
 from typing import NoReturn
 
 import attrs
 import torch
 
+from worldweave.request.check import raise_all
 from worldweave.testing.subject import NotApplicable, Subject
-from worldweave_registry import Problems, WorldweaveError, did_you_mean, one_line
+from worldweave_registry import (
+    WorldweaveError,
+    did_you_mean,
+    let_interrupts_pass,
+    one_line,
+)
 
 
 class Failure(Exception):  # noqa: N818 -- a verdict, not a mistake of the caller
-    """What is wrong with a modality, and what its author should do."""
+    """What is wrong with a modality, what its author should do, and what it raised."""
 
-    def __init__(self, says: str, mend: str) -> None:
+    def __init__(
+        self, says: str, mend: str, error: BaseException | None = None
+    ) -> None:
         self.says = says
         self.mend = mend
+        self.error = error
         super().__init__(f"{says}; {mend}")
 
 
-def fail(says: str, mend: str) -> NoReturn:
-    """End a check: *says* what was found, with values; *mend* what to do about it."""
-    raise Failure(says, mend)
+def fail(says: str, mend: str, error: BaseException | None = None) -> NoReturn:
+    """End a check: *says* what was found, with values; *mend* what to do about it.
+
+    error: what the modality raised, if it did; the place is added to what is said.
+    """
+    raise Failure(says, mend, error)
+
+
+def each_once(advice: Iterable[str]) -> str:
+    """Return several pieces of advice as one, each said once."""
+    return "; ".join(dict.fromkeys(advice))
 
 
 @attrs.frozen(kw_only=True)
@@ -114,20 +132,7 @@ class Examination:
         self.checks = {each.name: each for each in checks}
         self.expected = dict(expected or {})
         self._found: dict[str, Verdict] = {}
-        raise_problems(
-            [
-                *(
-                    f"there is no check {name!r}{did_you_mean(name, self.checks)}"
-                    for name in self.expected
-                    if name not in self.checks
-                ),
-                *(
-                    f"the expected failure of {name!r} has no reason; give one"
-                    for name, reason in self.expected.items()
-                    if not reason.strip()
-                ),
-            ]
-        )
+        raise_all(expectation_problems(self.expected, self.checks))
 
     def verdicts(self) -> Iterator[Verdict]:
         """Yield the verdict of every check, in order."""
@@ -181,10 +186,28 @@ class Examination:
         return found
 
 
-def raise_problems(problems: list[str]) -> None:
-    """Raise Problems if there are any."""
-    if problems:
-        raise Problems(problems)
+def expectation_problems(
+    expected: Mapping[str, str], known: Collection[str]
+) -> list[str]:
+    """Return what is wrong with expected failures: reasons by the name of a check."""
+    return [
+        *unknown_checks(expected, known),
+        *(
+            f"the expected failure of {name!r} has no reason; give one"
+            for name, reason in expected.items()
+            if not reason.strip()
+        ),
+    ]
+
+
+def unknown_checks(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return a line for each name that no check has."""
+    return [
+        f"there is no check {name!r}"
+        f"{did_you_mean(name, known) or '; see: worldweave check --list'}"
+        for name in dict.fromkeys(names)
+        if name not in known
+    ]
 
 
 @contextlib.contextmanager
@@ -211,8 +234,12 @@ def _look(one: Check, subject: Subject) -> Verdict:
     except NotApplicable as reason:
         return Verdict(check=one, outcome=Outcome.LEFT_OUT, says=str(reason))
     except Failure as found:
+        place = "" if found.error is None else where(found.error, subject)
         return Verdict(
-            check=one, outcome=Outcome.FAILED, says=found.says, mend=found.mend
+            check=one,
+            outcome=Outcome.FAILED,
+            says=f"{found.says}{place}",
+            mend=found.mend,
         )
     except WorldweaveError as error:
         return Verdict(
@@ -221,22 +248,37 @@ def _look(one: Check, subject: Subject) -> Verdict:
             says=one_line(error),
             mend="mend what it names",
         )
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         # A plugin may raise anything at all, and that is what we are here to tell.
+        let_interrupts_pass(error)
         return Verdict(
             check=one,
             outcome=Outcome.FAILED,
-            says=f"it raised {one_line(error)}{where(error)}",
+            says=f"it raised {one_line(error)}{where(error, subject)}",
             mend="make it run",
         )
     return Verdict(check=one, outcome=Outcome.PASSED)
 
 
-def where(error: BaseException) -> str:
-    """Return the last place of the traceback, as " (file.py:12)"."""
-    trace, last = error.__traceback__, ""
+def where(error: BaseException, subject: Subject) -> str:
+    """Return where a modality failed, as " (file.py:12)".
+
+    That is the last line of its own that the traceback has, not one of a library it
+    calls; where it has none, the last of any file.
+    """
+    steps = [each for each in _steps(error) if not each[1].startswith("<")]
+    own = [each for each in steps if each[0].partition(".")[0] in subject.packages]
+    if not steps:
+        return ""
+    _, file, line = (own or steps)[-1]
+    return f" ({file}:{line})"
+
+
+def _steps(error: BaseException) -> Iterator[tuple[str, str, int]]:
+    """Yield module, name of the file and line of the traceback, the last one last."""
+    trace: TracebackType | None = error.__traceback__
     while trace is not None:
-        name = trace.tb_frame.f_code.co_filename.replace("\\", "/").rsplit("/", 1)[-1]
-        last = f" ({name}:{trace.tb_lineno})"
+        frame = trace.tb_frame
+        file = frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
+        yield str(frame.f_globals.get("__name__")), file, trace.tb_lineno
         trace = trace.tb_next
-    return last

@@ -24,6 +24,7 @@ from worldweave.request.check import Preprocessor
 from worldweave_registry import (
     Base,
     Catalog,
+    Lazy,
     Modality,
     Plugin,
     Recipe,
@@ -94,6 +95,14 @@ class Subject:
             return self.catalog.find_base(self.base_name)
         except WorldweaveError as error:
             raise NotApplicable(str(error)) from error
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """The packages that its parts lie in, by the names at the top; never ours."""
+        told = attrs.asdict(self.modality, recurse=False).values()
+        paths = [str(each) for each in told if isinstance(each, Lazy)]
+        tops = {path.partition(":")[0].partition(".")[0] for path in paths}
+        return frozenset(tops - {"worldweave"})
 
     def preprocessor(self) -> Preprocessor:
         """Return a new preprocessor with default options.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -51,7 +52,32 @@ def _numpy_dice() -> tuple[Any, ...]:
     return (kind, tuple(np.asarray(key).tolist()), *rest)
 
 
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""  # it has been removed
+
+
+def _set_folder(path: str) -> None:
+    if path:
+        os.chdir(path)
+
+
+def _environment() -> dict[str, str]:
+    # pytest tells there which test is running, and in which part of it.
+    return {n: v for n, v in os.environ.items() if n != "PYTEST_CURRENT_TEST"}
+
+
+def _set_environment(values: dict[str, str]) -> None:
+    for name in _environment().keys() - values.keys():
+        del os.environ[name]
+    os.environ.update(values)
+
+
 _SWITCHES = (
+    _Switch("the current folder", _current_folder, _set_folder),
+    _Switch("the environment", _environment, _set_environment),
     _Switch("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
     _Switch("torch's default device", torch.get_default_device, _set_device),
     _Switch("gradients", torch.is_grad_enabled, torch.set_grad_enabled),

@@ -27,6 +27,7 @@ from worldweave.train.monitors import GateNorms, X0Error
 from worldweave.train.objective import Objective
 from worldweave.train.precision import autocast
 from worldweave.train.task import Monitor, Setup, Task
+from worldweave.train.words import counted
 from worldweave_registry import Lazy, WorldweaveError, resolve
 
 WORD_DROPOUT = 0.02
@@ -71,7 +72,7 @@ def base_task(setup: Setup) -> Task:
         return [_write(model[part], part, base.name, folder) for part in PARTS]
 
     return Task(
-        what=f"base {base.name} from {len(data)} clips",
+        what=f"base {base.name} from {counted(len(data), 'clip')}",
         model=model,
         loss=loss,
         recipe=recipe,

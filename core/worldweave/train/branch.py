@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from worldweave.base import Clip, Frames
-from worldweave.blame import misfits_named, named
+from worldweave.blame import blamed, misfits_named, named
 from worldweave.checkpoints import store
 from worldweave.loading import LoadedBase, Placement, load_base, new_branch
 from worldweave.model.branch import ControlBranch
@@ -27,7 +27,7 @@ from worldweave.train.clips import (
     MakeControl,
     latent_dtype,
 )
-from worldweave.train.data.folder import Data, open_data
+from worldweave.train.data.folder import OpenedFolder, open_data
 from worldweave.train.data.stream import StreamedPairs, watched_clips
 from worldweave.train.given import names_of, start_from
 from worldweave.train.monitors import GateNorms, X0Error
@@ -36,7 +36,8 @@ from worldweave.train.pairs import ClipPairs, Pairs, VariedPairs
 from worldweave.train.precision import autocast
 from worldweave.train.random_options import RandomOptions
 from worldweave.train.task import Monitor, Setup, Task
-from worldweave_registry import Modality, Recipe, WorldweaveError
+from worldweave.train.words import counted
+from worldweave_registry import Modality, PluginError, Recipe, WorldweaveError
 
 
 class Controlled(nn.Module):
@@ -80,16 +81,16 @@ def branch_task(setup: Setup, modality: Modality) -> Task:
     """
     recipe = setup.recipe(modality.recipe, f"modality {modality.name!r}")
     # Before anything is read or rendered.
-    RandomOptions.of(modality, recipe)
-    if setup.data is not None:
-        data = open_data(
-            setup.data,
+    options = RandomOptions.of(modality, recipe)
+    if setup.data_folder is not None:
+        opened = open_data(
+            setup.data_folder,
             modality,
             setup.base,
             setup.say,
             is_examined=setup.is_examined,
         )
-        return data_task_of(setup, modality, _loaded(setup), recipe, data)
+        return _streamed(setup, modality, _loaded(setup), recipe, options, opened)
     maker = recipe.dataset or setup.base.clips
     if maker is None:
         raise WorldweaveError(
@@ -102,7 +103,7 @@ def branch_task(setup: Setup, modality: Modality) -> Task:
     watched: Iterable[Clip] = ()
     if setup.is_monitored:
         watched = setup.make_clips(maker, MONITORED, MONITORED_CLIPS)
-    return task_of(setup, modality, loaded, recipe, made, watched)
+    return _rendered(setup, modality, loaded, recipe, options, made, watched)
 
 
 def task_of(
@@ -119,6 +120,30 @@ def task_of(
     names. *watched* are the held-out clips of the monitors; none: no monitors.
     """
     options = RandomOptions.of(modality, recipe)
+    return _rendered(setup, modality, base, recipe, options, clips, watched)
+
+
+def data_task_of(
+    setup: Setup,
+    modality: Modality,
+    base: LoadedBase,
+    recipe: Recipe,
+    opened: OpenedFolder,
+) -> Task:
+    """Describe the training of a branch for a base in memory, from a data folder."""
+    options = RandomOptions.of(modality, recipe)
+    return _streamed(setup, modality, base, recipe, options, opened)
+
+
+def _rendered(
+    setup: Setup,
+    modality: Modality,
+    base: LoadedBase,
+    recipe: Recipe,
+    options: RandomOptions | None,
+    clips: Iterable[Clip],
+    watched: Iterable[Clip],
+) -> Task:
     place, dtype = setup.device, latent_dtype(setup.clips)
     pairs: ClipPairs | VariedPairs
     if options is None:
@@ -131,26 +156,31 @@ def task_of(
                 f"the clips bring their own controls of {modality.name!r}, so the "
                 "random_options of its recipe change nothing"
             )
-    what = f"{modality.name} for {base.description.name} from {len(pairs)} clips"
+    clips_in_words = counted(len(pairs), "clip")
+    what = f"{modality.name} for {base.description.name} from {clips_in_words}"
     return _task(setup, modality, base, recipe, pairs, list(watched), what)
 
 
-def data_task_of(
-    setup: Setup, modality: Modality, base: LoadedBase, recipe: Recipe, data: Data
+def _streamed(
+    setup: Setup,
+    modality: Modality,
+    base: LoadedBase,
+    recipe: Recipe,
+    options: RandomOptions | None,
+    opened: OpenedFolder,
 ) -> Task:
-    """Describe the training of a branch for a base in memory, from a data folder."""
-    control, options = control_maker(modality), RandomOptions.of(modality, recipe)
-    pairs = StreamedPairs(data.trained, base, modality, control, options)
+    control = control_maker(modality)
+    pairs = StreamedPairs(opened.trained, base, modality, control, options)
     watched: list[Clip] = []
     if setup.is_monitored:
         length = base.description.chunk_frames
-        watched = watched_clips(data.watched, length, modality)
+        watched = watched_clips(opened.watched, length, modality)
     what = (
-        f"{modality.name} for {base.description.name} from {len(data)} videos "
-        f"(files {data.fingerprint})"
+        f"{modality.name} for {base.description.name} from "
+        f"{counted(len(opened), 'video')} (files {opened.fingerprint})"
     )
     task = _task(setup, modality, base, recipe, pairs, watched, what)
-    return attrs.evolve(task, about=data.about())
+    return attrs.evolve(task, about=opened.about())
 
 
 def _task(
@@ -164,7 +194,9 @@ def _task(
 ) -> Task:
     torch.manual_seed(setup.seed)
     branch = new_branch(modality, base.config)
-    branch.start_from(base.dit)
+    report = modality.branch.report
+    with blamed(f"start_from of the branch of {modality.name!r}", report):
+        branch.start_from(base.dit)
     branch.to(setup.device)
     gates = GateNorms.of(branch)
     start = ""
@@ -186,7 +218,7 @@ def _task(
         with torch.no_grad():
             text = base.text_encoder.encode(batch.prompts)
         with autocast(setup.device), misfits_named({modality.name: modality}):
-            return objective.loss(
+            made = objective.loss(
                 lambda latent, step: network(latent, step, batch.hints),
                 batch.latents,
                 text,
@@ -194,6 +226,13 @@ def _task(
                 generator,
                 share,
             )
+        if not made.requires_grad:
+            raise PluginError(
+                f"the branch of {modality.name!r} cannot be trained: no gradient "
+                "reaches its parameters; its residuals must depend on them and not "
+                f"be detached; {report}"
+            )
+        return made
 
     monitors: tuple[Monitor, ...] = ()
     if watched:
@@ -208,6 +247,8 @@ def _task(
         monitors=monitors,
         started_from=start,
         stands_on=names_of(base.files),
+        first_fault=f"the branch of {modality.name!r} must give finite residuals with "
+        f"finite gradients; {report}",
     )
 
 
@@ -246,20 +287,20 @@ def _x0_error(
     A single clip has no other: then there is no wrong hint.
     """
     device = base.placement.device
-    data = ClipSet(clips, base.autoencoder, control, device=device)
-    every = range(len(data))
-    hints = data.hints(every)
+    held_out = ClipSet(clips, base.autoencoder, control, device=device)
+    every = range(len(held_out))
+    hints = held_out.hints(every)
     others = hints.roll(1, 0)
     with torch.no_grad():
-        text = base.text_encoder.encode(data.prompts)
+        text = base.text_encoder.encode(held_out.prompts)
     predictions: dict[str, Predict] = {
         "right": lambda latent, step: model(latent, step, hints),
         "none": model.base,
     }
-    if len(data) > 1:
+    if len(held_out) > 1:
         predictions["wrong"] = lambda latent, step: model(latent, step, others)
     return X0Error(
-        clean=data.latents(every),
+        clean=held_out.latents(every),
         text=lambda: text,
         fps=base.description.fps,
         predictions=predictions,

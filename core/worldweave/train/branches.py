@@ -19,7 +19,14 @@ from worldweave.model.branch import ControlBranch
 from worldweave.request.check import branch_weights
 from worldweave.train.branch import control_maker
 from worldweave.train.clips import ClipSet, MakeControl
-from worldweave_registry import Catalog, Problems, WorldweaveError, resolve
+from worldweave_registry import (
+    Catalog,
+    Modality,
+    Problems,
+    WeightsError,
+    WorldweaveError,
+    resolve,
+)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -34,15 +41,24 @@ class Branches:
     files: Mapping[str, Path] = attrs.field(factory=dict[str, Path])
 
 
-def with_branch(catalog: Catalog, base: str) -> tuple[str, ...]:
-    """Return the modalities that have a branch for *base*, sorted."""
-    return tuple(
-        sorted(
-            name
-            for name, modality in catalog.modalities.items()
-            if any(w.base == base and w.part == "branch" for w in modality.weights)
-        )
-    )
+def with_weights(catalog: Catalog, base: str) -> list[str]:
+    """Return the modalities that have weights for *base*, by name.
+
+    Not those whose weights licences forbid to use.
+    """
+    return [
+        name
+        for name, modality in catalog.modalities.items()
+        if _has_weights(modality, base, catalog)
+    ]
+
+
+def _has_weights(modality: Modality, base: str, catalog: Catalog) -> bool:
+    try:
+        weights = branch_weights(modality, base)
+    except WeightsError:
+        return False
+    return not catalog.refusal(weights)
 
 
 def branch_files(catalog: Catalog, base: str, names: Iterable[str]) -> dict[str, Path]:

@@ -18,7 +18,14 @@ from worldweave.train.states import KEPT, State, States
 from worldweave.train.stopping import Stop
 from worldweave.train.task import Task
 from worldweave.train.watch import Watch
-from worldweave_registry import Recipe, WeightsError, WorldweaveError
+from worldweave.train.words import counted
+from worldweave_registry import (
+    PluginError,
+    Recipe,
+    WeightsError,
+    WorldweaveError,
+    one_line,
+)
 
 
 class Trainer:
@@ -72,7 +79,9 @@ class Trainer:
         """Train up to step *until* (default: the recipe's steps), saving as it goes.
 
         Return "", or why *stop* has ended it earlier; the last step is saved.
-        Raise WorldweaveError where the training diverges or the disk is full.
+        Raise WorldweaveError where the training diverges or the disk is full; also
+        where a loss cannot be had, such as for a file that is gone: then the steps
+        that were done are saved.
         """
         stop = Stop() if stop is None else stop
         last = self.recipe.steps if until is None else min(until, self.recipe.steps)
@@ -103,7 +112,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate(self.step, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
-        own_loss = self.task.loss(generator)
+        own_loss = self._loss(generator)
         own_loss.backward()  # type: ignore[no-untyped-call]
         told = torch.tensor([own_loss.item(), float(bool(reason))])
         loss, asked = self.processes.average(self.named.values(), told).tolist()
@@ -123,6 +132,27 @@ class Trainer:
         )
         return now, reason or ("another process stopped" if asked else "")
 
+    def _loss(self, generator: torch.Generator) -> Tensor:
+        """Return this step's loss; where it cannot be had, save what was done."""
+        try:
+            return self.task.loss(generator)
+        except WorldweaveError as error:
+            if not (self.step and self.processes.is_first):
+                raise
+            kind = PluginError if isinstance(error, PluginError) else WorldweaveError
+            raise kind(f"{one_line(error)}; {self._rescued()}") from error
+
+    def _rescued(self) -> str:
+        """Save what was done; return what became of it."""
+        try:
+            self.save()
+        except WorldweaveError as error:
+            # Data and states may lie on the same disk.
+            return f"the steps since the last state are lost: {one_line(error)}"
+        verb = "is" if self.step == 1 else "are"
+        done = f"{counted(self.step, 'step')} {verb} saved"
+        return f"{done}, and the same command goes on from there"
+
     def _seeded(self) -> torch.Generator:
         """Return this step's generator; it is the same in every process."""
         seed = self.seed * 1_000_003 + self.step
@@ -134,10 +164,14 @@ class Trainer:
         # A gradient may overflow where the loss does not; clipped, it is NaN.
         if math.isfinite(loss) and math.isfinite(gradient):
             return
+        got = f"loss {loss:g}, gradient {gradient:g}"
+        if self.step == 0 and self.task.first_fault:
+            raise PluginError(
+                f"training failed at its first step: {got}; {self.task.first_fault}"
+            )
         raise WorldweaveError(
-            f"training diverged at step {self.step}: loss {loss:g}, "
-            f"gradient {gradient:g}; train in another folder with a "
-            f"learning rate below {self.recipe.learning_rate:g}"
+            f"training diverged at step {self.step}: {got}; train in another folder "
+            f"with a learning rate below {self.recipe.learning_rate:g}"
         )
 
     @torch.no_grad()
@@ -215,6 +249,8 @@ class Trainer:
 
     def _identity(self) -> dict[str, str]:
         recipe = attrs.asdict(self.recipe)
+        # Not which version of which plugin names it.
+        recipe["dataset"] = self.recipe.dataset
         plain = {key: str(value) for key, value in sorted(recipe.items())}
         return {
             "subject": self.task.what,

@@ -24,7 +24,7 @@ from worldweave.train.branches import (
     ControlledClips,
     branch_files,
     load_branches,
-    with_branch,
+    with_weights,
 )
 from worldweave.train.clips import (
     MONITORED,
@@ -38,6 +38,7 @@ from worldweave.train.monitors import SIGMAS, X0Error, gain
 from worldweave.train.objective import Objective, Predict
 from worldweave.train.precision import autocast
 from worldweave.train.task import Setup, Task
+from worldweave.train.words import counted
 from worldweave_registry import Lazy, Recipe, WorldweaveError
 
 PART = "maps"
@@ -58,7 +59,8 @@ MakeMaps = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 def maps_task(setup: Setup, modalities: Sequence[str] = ()) -> Task:
     """Describe the training of learned maps for the base of *setup*.
 
-    *modalities* are those to weave; none given: all that have weights for the base.
+    *modalities* are those to weave; none given: all that have weights for the base
+    which the user's licences allow.
     Raise WorldweaveError where weights or clips are missing.
     """
     base = setup.base
@@ -68,7 +70,8 @@ def maps_task(setup: Setup, modalities: Sequence[str] = ()) -> Task:
             f"base {base.name!r} makes no training clips, so no maps can be learned "
             "for it here"
         )
-    names = tuple(sorted(set(modalities))) or with_branch(setup.catalog, base.name)
+    asked = modalities or with_weights(setup.catalog, base.name)
+    names = sorted(set(asked))
     if len(names) < 2:
         raise WorldweaveError(
             f"maps share one between modalities, but there are {len(names)} "
@@ -143,7 +146,7 @@ def task_of(
     held_out = list(watched)
     return Task(
         what=f"maps of {' '.join(sorted(names))} for {base.description.name} from "
-        f"{len(data.clips)} clips",
+        f"{counted(len(data.clips), 'clip')}",
         model=net,
         loss=loss,
         recipe=recipe,

@@ -9,6 +9,7 @@ import attrs
 import torch
 
 from worldweave.base import HELD_OUT
+from worldweave.blame import blamed
 from worldweave.train.base import base_task
 from worldweave.train.branch import branch_task
 from worldweave.train.canary import Canary
@@ -18,8 +19,10 @@ from worldweave.train.parallel import ALONE, Processes
 from worldweave.train.states import States
 from worldweave.train.task import Setup, Task, nothing_said
 from worldweave.train.watch import Watch
+from worldweave.train.words import counted
 from worldweave_registry import (
     Catalog,
+    PluginError,
     Recipe,
     UnknownModalityError,
     WorldweaveError,
@@ -55,7 +58,7 @@ class Session:
         batch_size: int | None = None,
         learning_rate: float | None = None,
         clips: int | None = None,
-        data: Path | None = None,
+        data_folder: Path | None = None,
         seed: int = 0,
         modalities: Sequence[str] = (),
         init: Path | None = None,
@@ -72,19 +75,19 @@ class Session:
 
         *base* None: the one the modality's recipe is made for, or tiny-world. A
         modality is trained from rendered *clips*, 2000 where it is None, or from
-        the videos of the folder *data*. *modalities* are those that learned maps are
+        the videos of *data_folder*. *modalities* are those that learned maps are
         for; none given: all that have weights for the base. *monitor_every* 0: no
         monitors. The canary's alarm is raised from step *alarm_after* on; None: 10
         times the recipe's warm-up, at least 500. Raise WorldweaveError where the
         name, the recipe or the clips are missing, the data cannot be trained on, or
         a saved state in *folder* belongs to another training.
         """
-        if data is not None and clips is not None:
+        if data_folder is not None and clips is not None:
             raise WorldweaveError(
-                f"clips is {clips} and data is {data}: clips are rendered where there "
-                "is no data; leave one of them out"
+                f"clips is {clips} and data is {data_folder}: clips are rendered "
+                "where there is no data; leave one of them out"
             )
-        if data is not None:
+        if data_folder is not None:
             clips = 0
         elif clips is None:
             clips = CLIPS
@@ -105,7 +108,7 @@ class Session:
             catalog=catalog,
             overrides={k: v for k, v in changes.items() if v is not None},
             clips=clips,
-            data=data,
+            data_folder=data_folder,
             is_examined=processes.is_first and not States(folder).steps(),
             seed=seed,
             device=torch.device("cpu") if device is None else device,
@@ -145,7 +148,8 @@ class Session:
             where = f"{self.trainer.processes.count} processes, {where}"
         about = f"; {self.task.about}" if self.task.about else ""
         return (
-            f"{count:,} trainable parameters, {steps} steps on {where}, {start}{about}"
+            f"{count:,} trainable parameters, {counted(steps, 'step')} on {where}, "
+            f"{start}{about}"
         )
 
     def finish(self, reason: str = "") -> list[str]:
@@ -221,10 +225,12 @@ def build(name: str, setup: Setup, modalities: Sequence[str] = ()) -> Task:
     nothing that can be trained.
     """
     trainings = setup.base.trainings
-    if setup.data is not None and (name in ("base", "maps") or name in trainings):
+    if setup.data_folder is not None and (
+        name in ("base", "maps") or name in trainings
+    ):
         raise WorldweaveError(
             f"{name!r} is trained from clips that base {setup.base.name!r} renders, "
-            f"not from a folder; leave out --data {setup.data}"
+            f"not from a folder; leave out --data {setup.data_folder}"
         )
     if name == "maps":
         return maps_task(setup, modalities)
@@ -251,11 +257,13 @@ def build(name: str, setup: Setup, modalities: Sequence[str] = ()) -> Task:
 
 def _own_task(name: str, setup: Setup) -> Task:
     lazy = setup.base.trainings[name]
-    task = lazy.load()(setup)
+    make = lazy.load()
+    with blamed(f"the training {name!r} of base {setup.base.name!r}", lazy.report):
+        task = make(setup)
     if not isinstance(task, Task):
-        raise WorldweaveError(
+        raise PluginError(
             f"{lazy.path} made a {type(task).__name__}; it must return a "
-            "worldweave.train.task.Task; report it to the plugin's author"
+            f"worldweave.train.task.Task; {lazy.report}"
         )
     if setup.init is not None and not task.started_from:
         raise WorldweaveError(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from worldweave.base import Clip
+from worldweave.train.clip_source import clips_of
 from worldweave.train.compiling import compiled_or_not
 from worldweave.train.parallel import ALONE, Processes
 from worldweave_registry import Base, Catalog, Lazy, Recipe, WorldweaveError
@@ -50,6 +50,9 @@ class Task:
     monitors: tuple[Monitor, ...] = ()
     started_from: str = ""
     stands_on: str = ""
+    first_fault: str = ""
+    """What must be wrong, and whom to tell, where the very first loss or gradient is
+    not finite: nothing was learned by then. "": the learning rate, as later."""
     about: str = ""
     """What else the user should know of it before it begins."""
 
@@ -67,7 +70,7 @@ class Setup:
     """Fields of the recipe that the user gives other values."""
     clips: int = 2000
     """How many training clips to make, from *seed* on."""
-    data: Path | None = None
+    data_folder: Path | None = None
     """A folder of videos, captions and controls to train from; None: made clips."""
     is_examined: bool = True
     """Whether to look at the data first; who goes on has done so."""
@@ -95,6 +98,12 @@ class Setup:
         if not isinstance(recipe, Recipe):
             raise WorldweaveError(f"{lazy.path} is {recipe!r}; it must be a Recipe")
         changed = attrs.evolve(recipe, **self.overrides)
+        if changed.dataset is not None:
+            # A recipe is found by its path alone: whose it is, that path knows.
+            dataset = attrs.evolve(
+                changed.dataset, plugin=lazy.plugin, report=lazy.report
+            )
+            changed = attrs.evolve(changed, dataset=dataset)
         self.processes.share(changed.batch_size)
         return changed
 
@@ -102,14 +111,9 @@ class Setup:
         """Return which samples of a batch this process computes."""
         return self.processes.share(batch_size)
 
-    def make_clips(self, maker: Lazy, seed: int, count: int) -> Iterable[Clip]:
-        """Call a maker of clips; one that takes ``device`` renders where we train."""
-        make = maker.load()
-        if "device" in inspect.signature(make).parameters:
-            made: Iterable[Clip] = make(seed, count, device=self.device)
-        else:
-            made = make(seed, count)
-        return made
+    def make_clips(self, maker: Lazy, seed: int, count: int) -> Iterator[Clip]:
+        """Return clips, each looked at; see `worldweave.train.clip_source.clips_of`."""
+        return clips_of(maker, self.base, seed, count, device=self.device, say=self.say)
 
     def compiled(self, module: nn.Module) -> Callable[..., Any]:
         """Return *module*, compiled if the user asked for it and it can be done."""

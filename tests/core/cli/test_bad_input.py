@@ -234,13 +234,13 @@ REQUESTS = {
         "--video in.mp4 --control clumsy --weights clumsy=edge.safetensors",
         "'clumsy'",
         "no such cloud",
-        "report it to the plugin's author",
+        "report it to the author of acme-fog 1",
     ),
     "a preprocessor of another size": (
         "--video in.mp4 --control crooked --weights crooked=edge.safetensors",
         "'crooked'",
         "(10, 32, 96, 3)",
-        "report it to the plugin's author",
+        "report it to the author of acme-fog 1",
     ),
 }
 

@@ -71,6 +71,9 @@ def acme(tmp_path, monkeypatch):
             f"[worldweave.v1]\n{name} = acme_{name}\n"
         )
     monkeypatch.syspath_prepend(site)
+    # Whatever else is installed where the tests run must not answer.
+    ours = ",".join(["worldweave", *(f"worldweave-{name}" for name in PLUGINS)])
+    monkeypatch.setenv("WORLDWEAVE_PLUGINS", ours)
     monkeypatch.setenv("WORLDWEAVE_DISABLE", "grounding")
     yield
     for name in PLUGINS:
@@ -183,6 +186,46 @@ def test_a_learned_map_is_refused_for_its_weights(refused, out):
         *("--control", 'sonar={"learned": "base"}'),
     )
     assert any("(maps for 'tiny-world'): licence 'Apache-2.0'" in li for li in lines)
+
+
+LATE = MODALITY.replace("worldweave_plugins.edge.preprocess:Canny", "acme_late:Late")
+OPTION = "import attrs\n@attrs.frozen\nclass Late:\n    depth: int = 3\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("generate --out {out} --spec {spec}", "plan {spec}"),
+        *("batch {jobs} --out {out}", "replay {manifest} --out {out}"),
+    ],
+)
+def test_no_option_is_suggested_of_what_is_refused(
+    command, run, out, desk, tmp_path, monkeypatch
+):
+    site = tmp_path / "site"
+    source = LATE.format(name="mist", license="MIT", weights=NC)
+    (site / "acme_mist.py").write_text(source)
+    (site / "acme_late.py").write_text(OPTION)
+    request = {"video": str(desk / "in.mp4"), "controls": {"mist": {"dept": 2}}}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(request) + "\n")
+    record = json.loads(manifest(tmp_path, desk).read_text())
+    record["request"] = request
+    (tmp_path / "a.manifest.json").write_text(json.dumps(record))
+    job = shlex.split(
+        command.format(
+            out=out,
+            spec=tmp_path / "request.json",
+            jobs=tmp_path / "jobs.jsonl",
+            manifest=tmp_path / "a.manifest.json",
+        )
+    )
+    told = run(*job, "--licenses", OURS).stderr
+    assert "controls.mist.dept is unknown; it may be: map, " in told
+    assert "acme_late" not in sys.modules
+    told = run(*job, "--licenses", "MIT").stderr
+    assert "did you mean 'options.depth'?" in told
+    sys.modules.pop("acme_late")
 
 
 # Every command.

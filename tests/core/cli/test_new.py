@@ -166,7 +166,7 @@ def test_heat_runs_from_black_over_red_and_yellow_to_white(new, monkeypatch, pla
         [255, 255, 255],
     ]
     assert (np.diff(heat.astype(int), axis=0) >= 0).all()
-    flat, steep = (Heat(contrast=contrast)(grey).astype(int) for contrast in (0.5, 2))
+    flat, steep = (Heat(contrast=contrast)(grey).astype(int) for contrast in (5, 20))
     assert np.ptp(flat.sum(-1)) < np.ptp(heat.astype(int).sum(-1))
     assert (steep == 0).sum() > (heat == 0).sum()
 
@@ -288,6 +288,23 @@ def test_all_mistakes_are_told_at_once(refused):
 def test_what_would_spoil_the_package_is_refused(flags, refused):
     (line,) = refused("thermal", *flags)
     assert line.startswith(f"{flags[0]} ")
+
+
+def test_a_package_nobody_has_described_says_that_it_is_a_start(new, place):
+    said = new("night_view")
+    about = (
+        place / "worldweave-night-view/worldweave_night_view/__init__.py"
+    ).read_text()
+    assert 'summary="A first version: brightness as heat"' in about
+    assert "say what it shows\nin the summary" in said
+    assert "say what it shows" not in new("sonar", "--summary", "What is near is red")
+
+
+def test_where_bugs_go_is_not_told_before_somebody_knows():
+    text = Package(name="x").files()["pyproject.toml"]
+    assert "urls" not in tomllib.loads(text)["project"]
+    filled = text.replace("# [", "[").replace("# Home", "Home").replace("# Iss", "Iss")
+    assert tomllib.loads(filled)["project"]["urls"].keys() == {"Homepage", "Issues"}
 
 
 def test_the_longest_summary_there_is_room_for_is_taken(new):

@@ -6,10 +6,22 @@ import attrs
 import numpy as np
 import pytest
 
-from worldweave import Base, Clip, Modality, PluginError, WorldweaveError, discover
+from worldweave import (
+    Base,
+    Clip,
+    Modality,
+    PluginError,
+    Problems,
+    WeightsError,
+    WorldweaveError,
+    discover,
+)
 from worldweave.evaluate.metrics import metric_for, metrics_for
+from worldweave.evaluate.session import evaluate_base
 
 METRICS = """
+import worldweave
+
 class Same:
     higher_is_better = True
     def __call__(self, video, reference):
@@ -28,6 +40,16 @@ def unnamed():
 
 def listed():
     return [Judge()]
+
+def gone():
+    raise worldweave.WeightsError("the judge is not at home")
+
+def tired():
+    return {"toy": Tired()}
+
+class Tired(Judge):
+    def __call__(self, video, clip):
+        raise SystemExit("enough")
 """
 
 
@@ -99,3 +121,21 @@ def test_every_metric_says_how_it_measures() -> None:
     )
     assert "tolerance=1" in found["edge"].summary
     assert {"depth", "seg", "hdmap", "lidar"} < set(found)
+
+
+def test_a_metric_of_the_base_that_fails_is_told_of_its_plugin(base: Base) -> None:
+    tired = attrs.evolve(base, metrics="toy_metrics:tired")
+    metric = metric_for(tired, toy(None))
+    with pytest.raises(PluginError, match=r"judge_toy failed: SystemExit: enough; rep"):
+        metric(CLIP.video, CLIP)
+
+
+def test_that_the_base_lacks_weights_to_judge_stays_that(base: Base) -> None:
+    gone = attrs.evolve(base, metrics="toy_metrics:gone")
+    with pytest.raises(WeightsError, match=r"^the judge is not at home$"):
+        metrics_for(gone, [])
+
+
+def test_the_licence_of_the_judges_weights_is_asked_before_they_are_read() -> None:
+    with pytest.raises(Problems, match=r"annotator for 'tiny-world'\): licence"):
+        evaluate_base("tiny-world", catalog=discover().allowing(["MIT"]))

@@ -5,7 +5,15 @@ import re
 import attrs
 import pytest
 
-from worldweave import Control, Modality, Problems, Request, Weights, WeightsError
+from worldweave import (
+    Control,
+    Modality,
+    PluginError,
+    Problems,
+    Request,
+    Weights,
+    WeightsError,
+)
 from worldweave.request.check import (
     Prepared,
     branch_weights,
@@ -46,6 +54,23 @@ class Bare:
 
     def __call__(self, frames):
         return frames
+
+
+@attrs.frozen(kw_only=True)
+class Sunk:
+    """A preprocessor that cannot be built unless with a depth, and from no seed."""
+
+    depth: int = 0
+
+    def __attrs_post_init__(self):
+        if self.depth == 0:
+            raise RuntimeError("no depth\nto sink to")
+        if self.depth < 0:
+            raise SystemExit(self.depth)
+
+    @classmethod
+    def released(cls, seed):
+        raise TypeError(f"{seed} is no seed")
 
 
 def painted(kind, **options):
@@ -176,6 +201,39 @@ def test_all_unknown_options_are_named():
     with pytest.raises(Problems) as caught:
         painted("Brush", a=1, b=2, width=3)
     assert len(caught.value.problems) == 2
+
+
+def test_unknown_options_and_refused_values_are_told_together():
+    with pytest.raises(Problems) as caught:
+        painted("Brush", wdth=1, width=0)
+    unknown, refused = caught.value.problems
+    assert "no option 'wdth'" in unknown
+    assert refused == "option of 'fog': 'width' must be >= 1: 0"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({}, "RuntimeError: no depth; to sink to"), ({"depth": -1}, "SystemExit: -1")],
+)
+def test_what_cannot_be_built_is_the_plugins_fault(options, said):
+    says = f"^the preprocessor of 'fog' cannot be built: {said}; report it to"
+    with pytest.raises(PluginError, match=says):
+        painted("Sunk", **options)
+    with pytest.raises(Problems, match="has no option 'x'") as caught:
+        painted("Sunk", x=1, **options)
+    assert said in caught.value.problems[1]
+
+
+def test_drawing_released_settings_may_fail_too():
+    modality = attrs.evolve(FOG, preprocessor=f"{__name__}:Sunk")
+    with pytest.raises(PluginError, match="cannot be built: TypeError: 7 is no seed"):
+        make_preprocessor("fog", modality, {}, released_seed=7)
+
+
+def test_what_is_no_preprocessor_is_the_plugins_fault():
+    modality = attrs.evolve(FOG, preprocessor="collections:OrderedDict")
+    with pytest.raises(PluginError, match=r"made a OrderedDict; .* callable .* report"):
+        make_preprocessor("fog", modality, {})
 
 
 def test_the_branch_is_the_one_trained_for_the_base():

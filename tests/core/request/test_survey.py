@@ -216,7 +216,9 @@ def test_what_models_find_wrong_is_told_together(clip, seer):
     with pytest.raises((Problems, PluginError)) as caught:
         complete(look(asked(clip, edge=crash, vis=rabbit, seg=0.1)))
     first, second = caught.value.problems
+    assert first.startswith("map of 'edge': ")
     assert "out of memory" in first
+    assert second.startswith("map of 'vis': ")
     assert "'a rabbit' is nowhere" in second
 
 

@@ -15,6 +15,8 @@ from worldweave_registry import GROUP, Modality, Plugin, State, discover
 
 WRONG = Path(__file__).parent / "wrong"
 TOY = Path(__file__).parent / "toy"
+# What the modules of tests share; no plugin is installed there.
+sys.path.append(str(TOY))
 
 
 # For a module, not the session: nobody else should find these plugins installed.

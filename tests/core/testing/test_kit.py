@@ -5,8 +5,19 @@ import warnings
 import pytest
 
 from worldweave.testing.kit import Check, Examination, Outcome, check, fail
-from worldweave.testing.subject import NotApplicable
-from worldweave_registry import Problems, WorldweaveError
+from worldweave.testing.subject import NotApplicable, Subject
+from worldweave_registry import Modality, Plugin, Problems, State, WorldweaveError
+
+SUBJECT = Subject(
+    modality=Modality(
+        name="it",
+        summary="For tests",
+        license="MIT",
+        preprocessor="acme_cart.parts:Cart",
+    ),
+    plugin=Plugin(name="it", distribution="acme", version="1", state=State.READY),
+    catalog=None,
+)
 
 
 @check("it always holds")
@@ -31,7 +42,7 @@ def needing(*needs, look=lambda subject: None):
 
 
 def verdict_of(one, *others, expected=None):
-    return Examination(None, [one, *others], expected).verdict(one.name)
+    return Examination(SUBJECT, [one, *others], expected).verdict(one.name)
 
 
 def test_a_check_has_the_name_of_its_function_and_those_it_needs():
@@ -77,7 +88,7 @@ def test_a_needed_check_goes_first_and_runs_once():
     looks = []
     first = Check(name="first", claim="", look=lambda subject: looks.append("first"))
     leans = needing(first, look=lambda subject: looks.append("leans"))
-    examination = Examination(None, [leans, first])
+    examination = Examination(SUBJECT, [leans, first])
     assert [v.check.name for v in examination.verdicts()] == ["leans", "first"]
     assert looks == ["first", "leans"]
 
@@ -112,7 +123,7 @@ def test_a_check_that_is_left_out_is_no_expected_failure():
 
 def test_expecting_what_no_check_is_called_or_without_a_reason_is_refused_together():
     with pytest.raises(Problems) as told:
-        Examination(None, [holds, breaks], {"break": "why not", "holds": " "})
+        Examination(SUBJECT, [holds, breaks], {"break": "why not", "holds": " "})
     assert told.value.problems == (
         "there is no check 'break'; did you mean 'breaks'?",
         "the expected failure of 'holds' has no reason; give one",
@@ -128,6 +139,23 @@ def test_an_exception_in_a_check_is_a_failure_that_names_file_and_line():
     assert found.outcome is Outcome.FAILED
     assert found.says == f"it raised KeyError: 'wheels' (test_kit.py:{line})"
     assert found.mend
+
+
+def test_the_place_is_the_last_one_in_the_plugin_not_in_what_it_calls():
+    source = "def wheel(): return __import__('json').loads('{')\n"
+    names = {"__name__": "acme_cart.wheels"}
+    exec(compile(source, "/site/acme_cart/wheels.py", "exec"), names)
+    found = verdict_of(Check(name="raises", claim="", look=lambda _: names["wheel"]()))
+    assert found.says.endswith(" (wheels.py:1)")
+
+    def look(subject):
+        try:
+            names["wheel"]()
+        except ValueError as error:
+            fail("a wheel is off", "mend it", error)
+
+    found = verdict_of(Check(name="fails", claim="", look=look))
+    assert found.says == "a wheel is off (wheels.py:1)"
 
 
 def test_an_error_meant_for_users_speaks_for_itself():

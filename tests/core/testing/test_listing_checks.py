@@ -6,7 +6,7 @@ import pytest
 from worldweave.io.files import sha256
 from worldweave.testing.checks.listing import CHECKS
 from worldweave.testing.kit import Examination, Outcome
-from worldweave_registry import Recipe, Weights
+from worldweave_registry import Plugin, Recipe, State, Weights
 
 
 @attrs.frozen(kw_only=True)
@@ -69,27 +69,85 @@ def test_every_wrong_part_is_named_in_one_verdict(subject_of):
 
 
 @pytest.mark.parametrize(
-    ("field", "part", "says"),
+    ("field", "part", "says", "mend"),
     [
-        ("preprocessor", "Needy", "give every option a default"),
-        ("preprocessor", "invert", "name a class whose instances are called"),
-        ("preprocessor", "NUMBER", "is 3, expected a class"),
-        ("preprocessor", "Silent", "which cannot be called with frames"),
-        ("preprocessor", "Exits", "SystemExit: no licence key"),
-        ("branch", "NUMBER", "expected a class on top of worldweave.ControlBranch"),
-        ("recipe", "NO_DATA", "which cannot be called"),
-        ("recipe", "LOST_DATA", "has no 'Nowhere'"),
-        ("metric", "Silent", "which cannot be called with two videos"),
-        ("metric", "Needy", "give every option a default"),
+        ("preprocessor", "Needy", "cannot be built", "give every option a default"),
+        ("preprocessor", "invert", "cannot be built", "name a class whose instances"),
+        ("preprocessor", "NUMBER", "is 3, expected a class", "name a class"),
+        ("preprocessor", "Silent", "cannot be called with frames", "give the class a"),
+        ("preprocessor", "Exits", "SystemExit: no licence key", "give every option"),
+        ("branch", "NUMBER", "expected a class on top of", "derive the class"),
+        ("recipe", "SETTINGS", "expected a worldweave.Recipe", "Recipe(steps="),
+        ("recipe", "NO_DATA", "which cannot be called", "(seed, count)"),
+        ("recipe", "LOST_DATA", "has no 'Nowhere'", "mend the import path"),
+        ("metric", "Silent", "cannot be called with two videos", "give the class a"),
+        ("metric", "Needy", "cannot be built", "give every option a default"),
+        (
+            "metric",
+            "Metric",
+            "has higher_is_better 'yes'",
+            "higher_is_better: ClassVar",
+        ),
     ],
 )
-def test_a_part_of_the_wrong_kind_is_named_with_what_is_expected(
-    subject_of, field, part, says
+def test_a_part_of_the_wrong_kind_is_named_with_what_to_do(
+    subject_of, field, part, says, mend
 ):
     found = parts(subject_of(**{field: f"{__name__}:{part}"}))
     assert found.outcome is Outcome.FAILED
     assert f"{__name__}:{part}" in found.says or part == "LOST_DATA"
     assert says in found.says
+    assert mend in found.mend
+
+
+@pytest.mark.parametrize(
+    ("source", "mend"),
+    [
+        ("import no_such_package", "name what provides 'no_such_package' among the"),
+        ("1 / 0", "mend the module: it fails where it is imported"),
+        (None, "mend the import path, 'package.module:Name', or ship the module"),
+    ],
+)
+def test_a_part_that_cannot_be_imported_is_told_why(
+    subject_of, tmp_path, monkeypatch, source, mend
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    if source is not None:
+        (tmp_path / "odd_part.py").write_text(source)
+    found = parts(subject_of(metric="odd_part:Score"))
+    assert found.outcome is Outcome.FAILED
+    assert found.mend.startswith(mend)
+
+
+LISTED = """
+import atexit, os, time
+import worldweave
+os.write(1, b"torch")
+atexit.register(os.write, 1, b"cv2")
+time.sleep({seconds})
+@worldweave.hookimpl
+def worldweave_modalities():
+    return []
+"""
+
+
+@pytest.mark.parametrize(("seconds", "is_sound"), [(0, True), (1.1, False)])
+def test_what_is_printed_while_it_is_listed_counts_for_nothing_but_time_does(
+    subject_of, tmp_path, monkeypatch, seconds, is_sound
+):
+    (tmp_path / "acme_chatty.py").write_text(LISTED.format(seconds=seconds))
+    info = tmp_path / "acme_chatty-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: chatty\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[worldweave.v1]\nchatty = acme_chatty\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin = Plugin(
+        name="chatty", distribution="chatty", version="1", state=State.READY
+    )
+    subject = attrs.evolve(subject_of(), plugin=plugin)
+    found = verdict_on("listing_imports_nothing_heavy", subject)
+    assert (found.outcome is Outcome.PASSED) == is_sound, found.says
+    assert is_sound or "listing 'chatty' takes 1." in found.says
 
 
 def test_a_function_that_makes_branches_will_do(subject_of):

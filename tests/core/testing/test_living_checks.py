@@ -1,6 +1,7 @@
 """The checks of a life in a pipeline find what a branch leaves behind, and undo it."""
 
 import functools
+import os
 import random
 
 import attrs
@@ -167,6 +168,8 @@ def test_every_switch_is_seen_and_put_back():
         return None
 
     turned = {
+        "the current folder": lambda: os.chdir("/"),
+        "the environment": lambda: os.environ.update(WORLDWEAVE_TEST="1"),
         "torch's default dtype": lambda: torch.set_default_dtype(torch.float64),
         "torch's default device": lambda: torch.set_default_device("meta"),
         "gradients": lambda: torch.set_grad_enabled(False),

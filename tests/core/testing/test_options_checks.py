@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CHECKS = (parts_can_be_imported, *checks.CHECKS)
-NUMBER = and_(instance_of((int, float)), ge(0), le(1))
+_REAL = and_(instance_of((int, float)), ge(0), le(1))
+
+
+def _number(made: Any, attribute: Any, value: Any) -> None:
+    if isinstance(value, bool):
+        raise TypeError(f"{attribute.name} is {value!r}; give a number")
+    _REAL(made, attribute, value)
 
 
 class Way(enum.Enum):
@@ -38,8 +44,14 @@ class Same(Call):
 
 
 def _finite_or_far(made: Any, attribute: Any, value: Any) -> None:
-    if not isinstance(value, (int, float)) or math.isnan(value) or value < 0:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or math.isnan(value) or value < 0:
         raise WorldweaveError(f"far is {value!r}; give metres, 0 or more")
+
+
+def _whole_or_word(made: Any, attribute: Any, value: Any) -> None:
+    if type(value) not in (int, str):
+        raise TypeError(f"{attribute.name} is {value!r}; give a whole number or a word")
 
 
 def _way(value: Any) -> Way:
@@ -59,13 +71,13 @@ class Sound(Same):
         default=None, validator=optional(in_(("a",)))
     )
     way: Way = attrs.field(default=Way.UP, converter=_way)
-    share: float = attrs.field(default=0.5, validator=NUMBER)
-    limit: int | None = attrs.field(default=None, validator=optional(NUMBER))
-    noted: Annotated[float, "metres"] = attrs.field(default=1, validator=NUMBER)
+    share: float = attrs.field(default=0.5, validator=_number)
+    limit: int | None = attrs.field(default=None, validator=optional(_number))
+    noted: Annotated[float, "metres"] = attrs.field(default=1, validator=_number)
     far: float = attrs.field(default=math.inf, validator=_finite_or_far)
     flag: bool = attrs.field(default=False, validator=instance_of(bool))
     prompt: str = attrs.field(default="a person", validator=instance_of(str))
-    either: int | str = attrs.field(default=1, validator=instance_of((int, str)))
+    either: int | str = attrs.field(default=1, validator=_whole_or_word)
     sizes: Sequence[int] = attrs.field(default=(1,), validator=instance_of(tuple))
 
 
@@ -130,7 +142,7 @@ class Mutable(Call):
 
 @attrs.define(kw_only=True)
 class MutableButStrict(Call):
-    share: float = attrs.field(default=0.5, validator=NUMBER)
+    share: float = attrs.field(default=0.5, validator=_number)
 
 
 @attrs.define(kw_only=True)
@@ -147,6 +159,11 @@ class Positional(Same):
 @attrs.frozen(kw_only=True)
 class Private(Same):
     _share: float = 0.5
+
+
+@attrs.frozen(kw_only=True)
+class Promised(Same):
+    per_frame: bool = True
 
 
 @attrs.frozen(kw_only=True, init=False)
@@ -194,11 +211,11 @@ def test_every_option_that_trusts_its_caller_is_named_with_what_it_takes(subject
     assert found.says.split("; ") == [
         f"option 'choice' accepts {foreign}, 'nonsense'",
         f"option 'way' accepts {foreign}, 'nonsense'",
-        f"option 'limit' accepts {foreign}, nan, inf, -inf, 'nonsense'",
+        f"option 'limit' accepts {foreign}, nan, inf, -inf, True, False, 'nonsense'",
         f"option 'flag' accepts {foreign}, 'nonsense'",
         f"option 'prompt' accepts {foreign}",
-        f"option 'unsaid' accepts {foreign}, nan, inf, -inf, 'nonsense'",
-        f"option 'far' accepts {foreign}, nan, -inf, 'nonsense'",
+        f"option 'unsaid' accepts {foreign}, nan, inf, -inf, True, False, 'nonsense'",
+        f"option 'far' accepts {foreign}, nan, -inf, True, False, 'nonsense'",
     ]
 
 
@@ -231,24 +248,27 @@ def test_a_preprocessor_without_options_has_nothing_to_refuse(subject_of):
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"),
+    ("kind", "says", "mend"),
     [
-        (Mutable, "its options can be changed after it is built"),
-        (Call, "test_options_checks.Call'> is no attrs class"),
-        (MutableButStrict, "its options can be changed after it is built"),
-        (MutableWithoutOptions, "its options can be changed after it is built"),
-        (Positional, "option 'share' can be given by position"),
-        (Private, "option '_share' is called 'share' where it is built"),
+        (Mutable, "its options can be changed after it is built", "decorate"),
+        (Call, "test_options_checks.Call'> is no attrs class", "decorate"),
+        (MutableButStrict, "its options can be changed after it is built", "decorate"),
+        (MutableWithoutOptions, "its options can be changed after", "decorate"),
+        (Positional, "option 'share' can be given by position", "decorate"),
+        (Private, "'_share' is called 'share' where it is built", "name the field"),
+        (Promised, "'per_frame' is an option", "per_frame: ClassVar[bool] = True"),
         (
             Hidden,
-            "built with 'debug', which is no field; make it one; it is built with",
+            "built with 'debug', which is no field; it is built with 'rest'",
+            "make every argument of __init__ a field",
         ),
     ],
 )
-def test_an_option_that_is_not_declared_is_told(subject_of, kind, says):
+def test_an_option_that_is_not_declared_is_told(subject_of, kind, says, mend):
     found = verdict_on(checks.options_are_declared, subject_of, kind)
     assert found.outcome is Outcome.FAILED
     assert says in found.says
+    assert mend in found.mend
     assert "'level'" not in found.says
 
 

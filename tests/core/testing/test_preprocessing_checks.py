@@ -1,6 +1,8 @@
 """Mistakes of preprocessors beyond those of the wrong plugins, and sound ones."""
 
+import os
 import random
+import tempfile
 from typing import ClassVar
 
 import attrs
@@ -90,6 +92,18 @@ class SeedsNumpy:
 class SeedsPython:
     def __call__(self, frames):
         random.seed(0)
+        return frames
+
+
+class ChangesFolder:
+    def __call__(self, frames):
+        os.chdir(tempfile.gettempdir())
+        return frames
+
+
+class SetsVariables:
+    def __call__(self, frames):
+        os.environ["TOKENIZERS_PARALLELISM"] = "perhaps"
         return frames
 
 
@@ -204,13 +218,17 @@ def test_a_control_unlike_the_video_is_told_with_a_way_to_mend_it(
         (Remembers, "after another video it gives other values"),
         (SeedsNumpy, "it throws or seeds numpy's global dice"),
         (SeedsPython, "it throws or seeds Python's global dice"),
+        (ChangesFolder, "it changes the current folder, which everybody shares"),
+        (SetsVariables, "it changes the environment, which everybody shares"),
     ],
 )
 def test_a_control_that_depends_on_more_than_the_video_is_told(subject_of, kind, says):
     check = checks.preprocessing_twice_gives_the_same
+    before = os.getcwd(), dict(os.environ)
     found = verdict_on(check, subject_of, kind)
     assert found.outcome is Outcome.FAILED
     assert says in found.says
+    assert (os.getcwd(), dict(os.environ)) == before
 
 
 @pytest.mark.parametrize("kind", [NumpyDice, SeedsPython, SoundModel])
@@ -253,6 +271,16 @@ def test_a_claim_that_holds_for_some_pieces_alone_is_no_claim(subject_of):
     found = verdict_on(checks.per_frame_claim_holds, subject_of, EvenFrames)
     assert found.outcome is Outcome.FAILED
     assert "first in frame 1" in found.says
+
+
+class Boasts(Sound):
+    per_frame = "yes"
+
+
+def test_a_claim_that_is_neither_true_nor_false_is_told(subject_of):
+    found = verdict_on(checks.per_frame_claim_holds, subject_of, Boasts)
+    assert found.outcome is Outcome.FAILED
+    assert found.says == "per_frame is 'yes', expected True or False"
 
 
 def test_a_claim_that_holds_passes(subject_of):

@@ -20,7 +20,10 @@ NOT_EVERYBODY_HAS = {
 }
 
 # What the checks of a module look at. Most wrong plugins share all parts but one,
-# and what has been judged once need not be judged again: 5 s for each plugin.
+# and what has been judged once need not be judged again: 5 s for each plugin. That
+# assumes that a check looks at nothing else of a plugin than the parts named here, and
+# keeps nothing for the next: where one comes to look at more, name it, or a verdict of
+# another plugin is taken for that of this one.
 PARTS = {
     "preprocessing": ("preprocessor",),
     "options": ("preprocessor", "recipe"),

@@ -28,8 +28,29 @@ from worldweave_registry import (
 CPU = Placement(device=torch.device("cpu"), dtype=torch.float32)
 
 
+REPORT = "report it to toy 1: https://example.com/toy/issues"
+
+
 def silent(_):
     pass
+
+
+@pytest.fixture
+def failing(modality, tmp_path, monkeypatch):
+    """Return what makes a modality whose branch has one method of its own."""
+
+    def make(method, body):
+        (tmp_path / "toy_failing.py").write_text(
+            "from worldweave import CosmosBranch\n"
+            "class Failing(CosmosBranch):\n"
+            f"    def {method}:\n"
+            f"        {body}\n"
+        )
+        monkeypatch.delitem(sys.modules, "toy_failing", raising=False)
+        branch = Lazy("toy_failing:Failing", report=REPORT)
+        return attrs.evolve(modality("place", None), branch=branch)
+
+    return make
 
 
 def contents(module):
@@ -263,20 +284,6 @@ def test_weights_that_cannot_be_started_from_are_refused(trainer, tmp_path, init
         trainer(init=tmp_path / init)
 
 
-def test_a_maker_of_clips_is_told_the_device_if_it_asks(setup, tmp_path, monkeypatch):
-    (tmp_path / "toy_clips.py").write_text(
-        "def plain(seed, count):\n    return [(seed, count)]\n"
-        "def placed(seed, count, *, device='cpu'):\n"
-        "    return [(seed, count, device)]\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    here = setup(device=torch.device("meta"))
-    assert here.make_clips(Lazy("toy_clips:plain"), 1, 2) == [(1, 2)]
-    assert here.make_clips(Lazy("toy_clips:placed"), 1, 2) == [
-        (1, 2, torch.device("meta"))
-    ]
-
-
 def test_a_branch_says_which_files_of_the_base_it_stands_on(
     base, modality, recipe, clips, setup, tmp_path
 ):
@@ -296,6 +303,10 @@ def test_a_branch_says_which_files_of_the_base_it_stands_on(
     ("body", "says"),
     [
         ("raise RuntimeError('no flux')", "'place' failed: RuntimeError: no flux"),
+        (
+            "return [r.detach() for r in super().forward(latent, step, hint)]",
+            "the branch of 'place' cannot be trained: no gradient reaches its param",
+        ),
         ("raise SystemExit('no key')", "'place' failed: SystemExit: no key"),
         (
             "return 3 * super().forward(latent, step, hint)",
@@ -304,23 +315,41 @@ def test_a_branch_says_which_files_of_the_base_it_stands_on(
     ],
 )
 def test_a_branch_that_fails_in_training_is_named_with_whom_to_tell(
-    base, modality, recipe, clips, setup, tmp_path, body, says
+    base, recipe, clips, setup, failing, body, says
 ):
-    (tmp_path / "toy_failing.py").write_text(
-        "from worldweave import CosmosBranch\n"
-        "class Failing(CosmosBranch):\n"
-        "    def forward(self, latent, step, hint):\n"
-        f"        {body}\n"
-    )
-    report = "report it to toy 1: https://example.com/toy/issues"
-    failing = attrs.evolve(
-        modality("place", None), branch=Lazy("toy_failing:Failing", report=report)
-    )
-    task = task_of(setup(), failing, base, recipe, clips)
-    try:
-        with pytest.raises(PluginError) as failure:
-            task.loss(torch.Generator().manual_seed(0))
-    finally:
-        del sys.modules["toy_failing"]
+    branch = failing("forward(self, latent, step, hint)", body)
+    task = task_of(setup(), branch, base, recipe, clips)
+    with pytest.raises(PluginError) as failure:
+        task.loss(torch.Generator().manual_seed(0))
     assert says in str(failure.value)
-    assert str(failure.value).endswith(f"; {report}")
+    assert str(failure.value).endswith(f"; {REPORT}")
+
+
+def test_a_branch_that_cannot_start_from_the_base_is_named(
+    base, recipe, clips, setup, failing
+):
+    branch = failing("start_from(self, base)", "base.no_such_block")
+    with pytest.raises(PluginError, match=r"^start_from of the branch of 'place' fai"):
+        task_of(setup(), branch, base, recipe, clips)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return [r / 0 * 0 for r in super().forward(latent, step, hint)]",
+        "return [r.square().sqrt() for r in super().forward(latent, step, hint)]",
+    ],
+    ids=["residual", "gradient alone"],
+)
+def test_a_branch_that_is_not_finite_at_once_is_not_told_to_learn_slower(
+    base, recipe, clips, setup, failing, tmp_path, body
+):
+    branch = failing("forward(self, latent, step, hint)", body)
+    task = task_of(setup(), branch, base, recipe, clips)
+    with pytest.raises(PluginError, match=r"first step: loss .*branch of 'place' must"):
+        Trainer(task, tmp_path / "run", 3).run(silent)
+    broken = attrs.evolve(task, recipe=attrs.evolve(recipe, learning_rate=1e30))
+    later = Trainer(broken, tmp_path / "later", 3)
+    later.step = 1
+    with pytest.raises(WorldweaveError, match=r"diverged at step 1: .* below 1e\+30"):
+        later.run(silent)

@@ -14,7 +14,7 @@ from worldweave.model.fusion import normalize
 from worldweave.model.step import Step
 from worldweave.model.weave import weave
 from worldweave.train.branch import control_maker
-from worldweave.train.branches import Branches, ControlledClips, with_branch
+from worldweave.train.branches import Branches, ControlledClips, with_weights
 from worldweave.train.clips import ClipSet
 from worldweave.train.loop import Trainer
 from worldweave.train.maps import RECIPE, some, task_of, uniform, woven
@@ -302,10 +302,20 @@ def test_learned_maps_of_the_tiny_world_are_trained_by_name(tmp_path):
 
 
 def test_all_modalities_that_have_weights_are_woven_by_default():
-    names = with_branch(discover(), "tiny-world")
+    names = with_weights(discover(), "tiny-world")
     assert {"depth", "edge", "hdmap", "lidar", "seg", "vis"} <= set(names)
-    assert list(names) == sorted(names)
-    assert with_branch(discover(), "no-such-base") == ()
+    assert with_weights(discover(), "no-such-base") == []
+
+
+def test_weights_that_licences_forbid_are_not_woven_by_default():
+    catalog = discover()
+    setup = Setup(
+        base=catalog.find_base("tiny-world"), catalog=catalog.allowing(["MIT"])
+    )
+    with pytest.raises(WorldweaveError, match=r"there are 0 \(none\) to weave for"):
+        build("maps", setup)
+    with pytest.raises(Problems, match=r"Apache-2\.0"):
+        build("maps", setup, ["edge", "seg"])
 
 
 def test_all_that_cannot_be_woven_is_named_at_once():

@@ -1,5 +1,6 @@
 """Options that a recipe lets vary are drawn for each clip, and can be drawn again."""
 
+import importlib
 import sys
 
 import attrs
@@ -7,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from worldweave.train.branch import task_of
+from worldweave.train.branch import branch_task, task_of
 from worldweave.train.loop import Trainer
 from worldweave.train.pairs import VariedPairs
 from worldweave.train.random_options import RandomOptions
-from worldweave_registry import Modality, PluginError, Problems
+from worldweave_registry import Modality, PluginError, Problems, discover
 
 TINT = """
 import attrs
 import numpy as np
 from worldweave_registry import WorldweaveError
 
-MADE = []
+BUILT, MADE = [], []
 
 @attrs.frozen(kw_only=True)
 class Tint:
@@ -27,6 +28,7 @@ class Tint:
     high: int = 255
 
     def __attrs_post_init__(self):
+        BUILT.append(self.shade)
         if not 0 <= self.shade <= 255:
             raise WorldweaveError(f"shade is {self.shade}; give 0 to 255")
         if self.low > self.high:
@@ -193,6 +195,25 @@ def test_a_control_that_a_clip_brings_stays_and_the_user_is_told(
         "the clips bring their own controls of 'tint', so the random_options of its "
         "recipe change nothing"
     ]
+
+
+def test_options_are_tried_once_however_the_training_is_built(
+    tint, varied, setup, tmp_path, monkeypatch
+):
+    (tmp_path / "toy_recipe.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    toy_recipe = importlib.import_module("toy_recipe")
+    toy_recipe.RECIPE = varied(shade=SHADES)
+    modality = attrs.evolve(tint, recipe="toy_recipe:RECIPE")
+    catalog = discover()
+    here = setup(
+        base=catalog.find_base("tiny-world"),
+        catalog=catalog,
+        clips=1,
+        is_monitored=False,
+    )
+    branch_task(here, modality)
+    assert list(SHADES) == sys.modules["toy_tint"].BUILT
 
 
 def test_all_that_cannot_be_drawn_is_told_before_training(tint, varied):

@@ -267,7 +267,7 @@ def test_rendered_clips_and_a_data_folder_do_not_go_together(tmp_path):
     with pytest.raises(
         WorldweaveError, match=r"clips is 3 and data is .*; leave one of them out"
     ):
-        Session.open("edge", None, tmp_path, clips=3, data=tmp_path)
+        Session.open("edge", None, tmp_path, clips=3, data_folder=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["base", "maps", "judge"])
@@ -275,12 +275,12 @@ def test_only_modalities_are_trained_from_a_folder(own, tmp_path, name):
     with pytest.raises(
         WorldweaveError, match=rf"'{name}' is trained from clips .*--da"
     ):
-        build(name, own(data=tmp_path))
+        build(name, own(data_folder=tmp_path))
 
 
 def test_a_folder_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
     with pytest.raises(WorldweaveError, match=r"there is no folder .*nowhere"):
-        Session.open("edge", None, tmp_path, data=tmp_path / "nowhere")
+        Session.open("edge", None, tmp_path, data_folder=tmp_path / "nowhere")
 
 
 def test_a_folder_is_looked_at_once_and_trained_on(tmp_path):
@@ -295,7 +295,7 @@ def test_a_folder_is_looked_at_once_and_trained_on(tmp_path):
             "edge",
             None,
             tmp_path / "run",
-            data=tmp_path / "films",
+            data_folder=tmp_path / "films",
             steps=2,
             batch_size=1,
             monitor_every=0,

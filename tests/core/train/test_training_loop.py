@@ -12,7 +12,7 @@ from worldweave.train.loop import Trainer, rate
 from worldweave.train.progress import Progress
 from worldweave.train.stopping import INTERRUPTED, TIME_IS_UP, Stop
 from worldweave.train.task import Task
-from worldweave_registry import Recipe, WeightsError, WorldweaveError
+from worldweave_registry import PluginError, Recipe, WeightsError, WorldweaveError
 
 
 def silent(_):
@@ -317,6 +317,44 @@ def test_a_training_that_diverges_stops_before_it_spoils_the_weights(
     with pytest.raises(WorldweaveError, match=r"diverged at step 0.* below 0\.01"):
         trainer.run(silent)
     assert torch.equal(model.weight, before)
+
+
+def failing_at(step, started, kind=WorldweaveError):
+    """Let the loss of *step* be one that cannot be had."""
+    loss = started.task.loss
+
+    def lost(generator):
+        if started.step == step:
+            raise kind("there is no file a.mp4; check the path")
+        return loss(generator)
+
+    started.task = attrs.evolve(started.task, loss=lost)
+    return started
+
+
+@pytest.mark.parametrize("kind", [WorldweaveError, PluginError])
+def test_where_a_loss_cannot_be_had_the_steps_done_are_saved(trainer, kind):
+    with pytest.raises(kind, match=r"^there is no file a.mp4; check the path$"):
+        failing_at(0, trainer(), kind).run(silent)
+    assert trainer().resume() is None
+    with pytest.raises(kind, match=r"; 3 steps are saved, and the same command goes"):
+        failing_at(3, trainer(), kind).run(silent)
+    second = trainer()
+    assert second.resume().startswith("continued from step 3")
+    second.run(silent)
+    whole = trainer("whole")
+    whole.run(silent)
+    assert differing(everything(second), everything(whole)) == []
+
+
+def test_steps_that_cannot_be_saved_either_are_told_as_lost(trainer):
+    failing = failing_at(1, trainer())
+    failing.states.place.parent.mkdir()
+    failing.states.place.write_text("in the way")
+    with pytest.raises(
+        WorldweaveError, match=r"^there is no file .*; the steps since .* are lost: "
+    ):
+        failing.run(silent)
 
 
 def test_the_average_lags_behind_and_is_the_result(trainer):

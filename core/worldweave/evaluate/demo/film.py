@@ -24,7 +24,8 @@ from worldweave.evaluate.demo.takes import Take, save_maps
 from worldweave.generate.generation import Generation, Tick
 from worldweave.io import video as video_io
 from worldweave.io.arrays import save_array
-from worldweave_registry import WeightsError
+from worldweave.request.check import refused_weights_of_base
+from worldweave_registry import WeightsError, one_line
 
 SOURCE = "source"
 DECODED = "source through the autoencoder"
@@ -95,12 +96,17 @@ def film(demo: Demo, subject: Subject, tick: Callable[[Tick], None]) -> Filmed:
 
 def _columns(demo: Demo, subject: Subject) -> tuple[list[Column], str]:
     """Return all metrics, or those without the base's and why it has none."""
-    known = demo.pipeline.catalog.modalities
+    catalog = demo.pipeline.catalog
+    # Without a clip that its maker knows, the base's metrics are not asked.
+    judges = ("annotator",) if subject.clip is not None else ()
+    refused = refused_weights_of_base(demo.base.name, catalog, judges)
+    bare = attrs.evolve(demo.base, metrics=None)
+    if refused:
+        return columns_of(subject, bare, catalog.modalities), refused[0]
     try:
-        return columns_of(subject, demo.base, known), ""
+        return columns_of(subject, demo.base, catalog.modalities), ""
     except WeightsError as error:
-        base = attrs.evolve(demo.base, metrics=None)
-        return columns_of(subject, base, known), str(error)
+        return columns_of(subject, bare, catalog.modalities), one_line(error)
 
 
 def _save_inputs(subject: Subject, folder: Path) -> dict[str, Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from worldweave.base import Clip
 from worldweave.evaluate.demo.subjects import (
     Subject,
     from_clip,
@@ -14,11 +15,19 @@ from worldweave.evaluate.demo.subjects import (
     held_out_clips,
 )
 from worldweave.evaluate.demo.takes import Take, choose_leads, takes_of
-from worldweave.evaluate.session import with_weights
+from worldweave.evaluate.working import enable_working
 from worldweave.generate.load import load
 from worldweave.generate.pipeline import Pipeline
-from worldweave.request.check import raise_all
-from worldweave_registry import Base, Catalog, Modality, WorldweaveError, discover
+from worldweave.request.check import prompt_problems, raise_all
+from worldweave.train.branches import with_weights
+from worldweave_registry import (
+    Base,
+    Catalog,
+    Modality,
+    PluginError,
+    WorldweaveError,
+    discover,
+)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -48,6 +57,11 @@ class Demo:
         """Return what will be generated of *subject*."""
         return takes_of(subject, self.leads)
 
+    def unshown(self) -> list[str]:
+        """Return which modalities take no part and why, one line each."""
+        every = [pair for each in self.subjects for pair in each.unshown.items()]
+        return [f"{name} is left out: {why}" for name, why in dict.fromkeys(every)]
+
 
 def prepare(
     base: str,
@@ -62,6 +76,7 @@ def prepare(
 ) -> Demo:
     """Load *base* with every modality that has weights and a control to follow.
 
+    One whose plugin fails is left out: nobody has named it.
     video: a person's own, of which *frames* are read; without one, held-out clips
     of the base with the numbers *clips*, or those its metadata names. Nothing is
     written but the folder *out*. Raise WorldweaveError for whatever stands in the
@@ -73,8 +88,7 @@ def prepare(
         )
     catalog = discover() if catalog is None else catalog
     description = catalog.find_base(base)
-    if description.check_prompt is not None:
-        raise_all(description.check_prompt.load()(prompt or ""))
+    raise_all(prompt_problems(description, prompt or ""))
     modalities = {n: catalog.modalities[n] for n in with_weights(catalog, base)}
     subjects: tuple[Subject, ...]
     if video is not None:
@@ -86,13 +100,17 @@ def prepare(
         )
     else:
         subjects = _own(description, clips, prompt, modalities, out)
-    names = [n for n in modalities if any(n in s.controls for s in subjects)]
+    pipeline = load(base, catalog=catalog)
+    subjects = _enabled(pipeline, subjects)
+    names = list(pipeline.active)
     if not names:
+        reasons = [f"{n}: {why}" for s in subjects for n, why in s.unshown.items()]
+        told = "; ".join(dict.fromkeys(reasons))
         raise WorldweaveError(
-            f"no modality has weights for {base!r} and a control; see worldweave "
-            "plugins, or WORLDWEAVE_DISABLE in your environment"
+            f"no modality has weights for {base!r} and a control"
+            f"{f' ({told})' if told else ''}; see worldweave plugins, or "
+            "WORLDWEAVE_DISABLE in your environment"
         )
-    pipeline = load(base, modalities=names, catalog=catalog)
     out.mkdir(parents=True, exist_ok=True)
     return Demo(
         pipeline=pipeline,
@@ -105,6 +123,26 @@ def prepare(
     )
 
 
+def _enabled(pipeline: Pipeline, subjects: tuple[Subject, ...]) -> tuple[Subject, ...]:
+    """Enable what *subjects* show; what fails is shown by none and told."""
+    shown = {n: s for s in reversed(subjects) for n in s.controls}
+    left_out: dict[str, str] = {}
+    for name in pipeline.catalog.modalities:
+        if name in shown:
+            subject = shown[name]
+            clip = subject.clip or Clip(video=subject.frames, prompt="")
+            made = subject.controls[name]
+            left_out |= enable_working(pipeline, [name], clip, {name: made}.__getitem__)
+    return tuple(
+        attrs.evolve(
+            subject,
+            controls={n: c for n, c in subject.controls.items() if n not in left_out},
+            unshown={**subject.unshown, **left_out},
+        )
+        for subject in subjects
+    )
+
+
 def _own(
     base: Base,
     numbers: Sequence[int],
@@ -113,7 +151,13 @@ def _own(
     out: Path,
 ) -> tuple[Subject, ...]:
     named = base.metadata.get("demo_clips", "0").split()
-    chosen = numbers or [int(number) for number in named]
+    try:
+        chosen = numbers or [int(number) for number in named]
+    except ValueError as error:
+        raise PluginError(
+            f"the metadata of base {base.name!r} names demo_clips {' '.join(named)!r}; "
+            f"they must be whole numbers; {base.config.report}"
+        ) from error
     return tuple(
         from_clip(
             f"clip-{number}",

@@ -11,13 +11,14 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from worldweave.base import HELD_OUT, Clip, Frames
+from worldweave.base import Clip, Frames
+from worldweave.evaluate.clips import held_out
 from worldweave.evaluate.regions import Mask, foreground_of
 from worldweave.io import sizes
 from worldweave.io import video as video_io
 from worldweave.request.check import make_preprocessor
 from worldweave.request.controls import report_of, run_preprocessor
-from worldweave_registry import Base, Modality, WorldweaveError
+from worldweave_registry import Base, Modality, WorldweaveError, one_line
 
 #: How far, as a share of the half axes, the ellipse's edge fades on either side.
 _SOFTNESS = 0.15
@@ -58,8 +59,7 @@ def held_out_clips(base: Base, numbers: Iterable[int]) -> dict[int, Clip]:
         raise WorldweaveError(
             f"base {base.name!r} makes no clips; give a video: worldweave demo my.mp4"
         )
-    make = base.clips.load()
-    return {number: next(iter(make(HELD_OUT + number, 1))) for number in numbers}
+    return {number: held_out(base, 1, first=number)[0] for number in numbers}
 
 
 def from_clip(
@@ -75,10 +75,14 @@ def from_clip(
     for modality in modalities:
         if modality.name in clip.controls:
             made[modality.name] = clip.controls[modality.name]
-        elif modality.preprocessor is not None:
-            made[modality.name] = _preprocessed(modality, clip.video)
-        else:
+            continue
+        if modality.preprocessor is None:
             unshown[modality.name] = "the base's clips carry no control for it"
+            continue
+        try:
+            made[modality.name] = _preprocessed(modality, clip.video)
+        except WorldweaveError as error:
+            unshown[modality.name] = one_line(error)
     foreground, origin = _foreground(base, clip)
     return Subject(
         name=name,
@@ -133,7 +137,7 @@ def from_video(
         try:
             made[modality.name] = _preprocessed(modality, read.frames)
         except WorldweaveError as error:
-            unshown[modality.name] = str(error)
+            unshown[modality.name] = one_line(error)
     if not made:
         reasons = "; ".join(f"{name}: {why}" for name, why in unshown.items())
         raise WorldweaveError(

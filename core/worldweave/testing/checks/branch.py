@@ -19,7 +19,7 @@ from worldweave.model.dit import DiT
 from worldweave.model.patches import token_grid
 from worldweave.model.weave import weave
 from worldweave.testing.checks.listing import parts_can_be_imported
-from worldweave.testing.kit import check, fail, where
+from worldweave.testing.kit import check, fail
 from worldweave.testing.subject import (
     OTHER,
     SMALL,
@@ -28,10 +28,7 @@ from worldweave.testing.subject import (
     frozen_dit,
     inputs,
 )
-from worldweave_registry import (
-    WorldweaveError,
-    one_line,
-)
+from worldweave_registry import WorldweaveError, let_interrupts_pass, one_line
 
 BOTH = (SMALL, OTHER)
 #: Tokens (T, H, W): one latent frame, odd numbers, more rows than columns.
@@ -138,12 +135,14 @@ def narrow_hints_will_do(subject: Subject) -> None:
         narrow = given.hint[:, : min(config.latent_channels, config.hint_channels - 1)]
         try:
             run(branch, attrs.evolve(given, hint=narrow))
-        except Exception as error:
+        except BaseException as error:
+            let_interrupts_pass(error)
             fail(
                 f"for {named(config)} and {narrow.shape[1]} of "
                 f"{config.hint_channels} hint channels it raised {one_line(error)}",
                 "pad the hint with zeros, as worldweave.model.patches.with_masks(hint, "
                 "(), config.hint_channels) does",
+                error,
             )
 
 
@@ -160,12 +159,13 @@ def branch_runs_in_bfloat16(subject: Subject) -> None:
         try:
             with subject.own_dice(0):
                 rough = run(branch.to(torch.bfloat16), given.to(torch.bfloat16))
-        except Exception as error:
+        except BaseException as error:
+            let_interrupts_pass(error)
             fail(
-                f"for {named(config)} in bfloat16 it raised {one_line(error)}"
-                f"{where(error)}",
+                f"for {named(config)} in bfloat16 it raised {one_line(error)}",
                 "make new tensors in the latent's precision, such as "
                 "latent.new_zeros(...) or torch.arange(...).to(latent)",
+                error,
             )
         for block, (fine, coarse) in enumerate(zip(exact, rough, strict=True)):
             _refuse_rough(block, fine, coarse)
@@ -287,7 +287,7 @@ def _tensors(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def _refuse_unreached(branch: ControlBranch) -> None:
     trained = {n: p for n, p in branch.named_parameters() if p.requires_grad}
-    unreached = [name for name, p in trained.items() if p.grad is None]
+    unreached = [n for n, p in trained.items() if p.grad is None or not p.grad.any()]
     if not trained:
         fail(
             "no parameter of the branch asks for a gradient, so it cannot be trained",
@@ -295,10 +295,10 @@ def _refuse_unreached(branch: ControlBranch) -> None:
         )
     if unreached:
         fail(
-            f"no gradient reaches {len(unreached)} of {len(trained)} parameters: "
-            f"{some(unreached)}",
-            "use them in forward without detach() or no_grad, take them out, or "
-            "freeze them with requires_grad_(False)",
+            f"no gradient, or none but zero, reaches {len(unreached)} of "
+            f"{len(trained)} parameters: {some(unreached)}",
+            "use them in forward without detach(), no_grad or a factor of zero, take "
+            "them out, or freeze them with requires_grad_(False)",
         )
 
 

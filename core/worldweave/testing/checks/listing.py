@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import reprlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +21,7 @@ from packaging.licenses import (
 
 from worldweave.io.files import sha256
 from worldweave.model.branch import ControlBranch
-from worldweave.testing.kit import check, fail
+from worldweave.testing.kit import check, each_once, fail
 from worldweave.testing.subject import NotApplicable, Subject
 from worldweave_registry import (
     Lazy,
@@ -28,16 +31,23 @@ from worldweave_registry import (
     WeightsError,
     WorldweaveError,
     did_you_mean,
+    let_interrupts_pass,
     one_line,
     resolve,
 )
+from worldweave_registry.discovery import SLOW
+from worldweave_registry.fetch import is_local
 
-#: What takes seconds to import, and nobody needs for a listing.
-HEAVY = ("torch", "cv2", "numpy", "scipy", "transformers", "triton", "diffusers")
-_CODE = (
-    "import sys, worldweave_registry; worldweave_registry.discover(); "
-    f"print(','.join(n for n in {HEAVY!r} if n in sys.modules))"
-)
+#: Run in a fresh process: tell in a file, as a plugin may print whenever it likes.
+_CODE = """
+import json, sys
+from worldweave_registry import discover
+from worldweave_registry.discovery import HEAVY
+seconds = max((each.seconds for each in discover().plugins), default=0)
+told = [name for name in HEAVY if name in sys.modules], seconds
+with open(sys.argv[1], "w") as file:
+    json.dump(told, file)
+"""
 #: What people mean by "Apache 2" or "BSD".
 _FREQUENT = (
     "Apache-2.0",
@@ -47,37 +57,60 @@ _FREQUENT = (
     "GPL-3.0-only",
     "MIT",
 )
-# Two letters at least, as for `resolve`: one is a Windows drive.
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
-@check("listing the plugin imports nothing heavy")
+@check("listing the plugin is quick and imports nothing heavy")
 def listing_imports_nothing_heavy(subject: Subject) -> None:
-    """Discover the plugin alone in a fresh process, and see what was imported."""
+    """Discover the plugin alone in a fresh process, and see what that takes.
+
+    One that is slow is listed once more: files are read and compiled the first time.
+    """
+    heavy, seconds = _listed_alone(subject)
+    if not heavy and seconds > SLOW:
+        seconds = min(seconds, _listed_alone(subject)[1])
+    if heavy:
+        fail(
+            f"importing {subject.plugin.name!r} to list it also imports "
+            f"{', '.join(heavy)}",
+            "import them where they are used, and name the parts that use them by "
+            "import path, 'package.module:Name'",
+        )
+    if seconds > SLOW:
+        fail(
+            f"listing {subject.plugin.name!r} takes {seconds:.1f} s, and every command "
+            f"waits for it; {SLOW:g} s is allowed",
+            "do nothing at the top of the module but describe: whatever reads, "
+            "computes or asks goes to the parts, which are named by import path",
+        )
+
+
+def _listed_alone(subject: Subject) -> tuple[list[str], float]:
+    """Return what listing the plugin imports that is heavy, and how long it takes."""
     environ = {
         **os.environ,
         "WORLDWEAVE_PLUGINS": subject.plugin.id,  # not its neighbours
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", _CODE],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        fail(
-            f"listing {subject.plugin.id} alone ended with code {done.returncode}: "
-            f"{done.stderr.strip().splitlines()[-1:]}",
-            "run: worldweave plugins",
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        done = subprocess.run(
+            [sys.executable, "-c", _CODE, str(answer)],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
-    if heavy := done.stdout.strip():
-        fail(
-            f"importing {subject.plugin.name!r} to list it also imports {heavy}",
-            "import them where they are used, and name the parts that use them by "
-            "import path, 'package.module:Name'",
-        )
+        if done.returncode != 0 or not answer.is_file():
+            last = "".join(done.stderr.strip().splitlines()[-1:])
+            fail(
+                f"listing {subject.plugin.id} alone ended with code "
+                f"{done.returncode}{last and f': {last}'}",
+                "run: worldweave plugins",
+            )
+        heavy, seconds = json.loads(answer.read_text())
+    return heavy, seconds
 
 
 @check("every part it names can be imported and is of the right kind")
@@ -85,77 +118,117 @@ def parts_can_be_imported(subject: Subject) -> None:
     """Load each import path; build what is built without arguments."""
     wrong = list(_wrong_parts(subject.modality))
     if wrong:
-        fail("; ".join(wrong), "mend the import paths or what they name")
+        fail("; ".join(says for says, _ in wrong), each_once(mend for _, mend in wrong))
 
 
-def _wrong_parts(modality: Modality) -> Iterator[str]:
+#: What is wrong with a part, behind its name, and what to do about it.
+_Fault = tuple[str, str]
+
+
+def _wrong_parts(modality: Modality) -> Iterator[_Fault]:
     kinds = {
-        "preprocessor": _wrong_preprocessor,
-        "branch": _wrong_branch,
-        "recipe": _wrong_recipe,
-        "metric": _wrong_metric,
+        "preprocessor": _preprocessor_fault,
+        "branch": _branch_fault,
+        "recipe": _recipe_fault,
+        "metric": _metric_fault,
     }
-    for field, wrong in kinds.items():
+    for field, fault_of in kinds.items():
         path: Lazy | None = getattr(modality, field)
         if path is None:
             continue
         try:
-            problem = wrong(path.load())
+            fault = fault_of(path.load())
         except WorldweaveError as error:
-            yield one_line(error)
+            yield one_line(error), _how_to_import(str(path), error)
             continue
-        if problem:
-            yield f"{field} {str(path)!r} {problem}"
+        if fault is not None:
+            says, mend = fault
+            yield f"{field} {str(path)!r} {says}", mend
 
 
-def _wrong_preprocessor(kind: Any) -> str:
-    made, problem = _built(kind)
-    if problem or callable(made):
-        return problem
-    return f"makes {made!r}, which cannot be called with frames"
+def _how_to_import(path: str, error: WorldweaveError) -> str:
+    """Return what an author does about a part that cannot be loaded."""
+    cause = error.__cause__
+    if isinstance(cause, AttributeError):
+        return "mend the import path, 'package.module:Name', or what it names"
+    if isinstance(cause, ModuleNotFoundError) and cause.name is not None:
+        if f"{path.partition(':')[0]}.".startswith(f"{cause.name}."):
+            return "mend the import path, 'package.module:Name', or ship the module"
+        return (
+            f"name what provides {cause.name!r} among the dependencies in "
+            "pyproject.toml, and install it"
+        )
+    return "mend the module: it fails where it is imported"
 
 
-def _wrong_branch(kind: Any) -> str:
-    # A function that makes branches will do: other checks look at what it makes.
-    if issubclass(kind, ControlBranch) if isinstance(kind, type) else callable(kind):
-        return ""
+def _preprocessor_fault(kind: Any) -> _Fault | None:
+    made, fault = _built(kind)
+    if fault or callable(made):
+        return fault
     return (
-        f"is {reprlib.repr(kind)}, expected a class on top of worldweave.ControlBranch"
+        f"makes {made!r}, which cannot be called with frames",
+        "give the class a __call__(self, frames) that returns the control",
     )
 
 
-def _wrong_recipe(recipe: Any) -> str:
+def _branch_fault(kind: Any) -> _Fault | None:
+    # A function that makes branches will do: other checks look at what it makes.
+    if issubclass(kind, ControlBranch) if isinstance(kind, type) else callable(kind):
+        return None
+    return (
+        f"is {reprlib.repr(kind)}, expected a class on top of worldweave.ControlBranch",
+        "derive the class from worldweave.ControlBranch, or name the one that is",
+    )
+
+
+def _recipe_fault(recipe: Any) -> _Fault | None:
     if not isinstance(recipe, Recipe):
-        return f"is {reprlib.repr(recipe)}, expected a worldweave.Recipe"
+        return (
+            f"is {reprlib.repr(recipe)}, expected a worldweave.Recipe",
+            "make it worldweave.Recipe(steps=..., learning_rate=...)",
+        )
     if recipe.dataset is None or callable(recipe.dataset.load()):
-        return ""
-    return f"names the dataset {str(recipe.dataset)!r}, which cannot be called"
+        return None
+    return (
+        f"names the dataset {str(recipe.dataset)!r}, which cannot be called",
+        "make the dataset a function (seed, count) that yields worldweave.Clip",
+    )
 
 
-def _wrong_metric(kind: Any) -> str:
-    made, problem = _built(kind)
-    if problem:
-        return problem
+def _metric_fault(kind: Any) -> _Fault | None:
+    made, fault = _built(kind)
+    if fault:
+        return fault
     if not callable(made):
-        return f"makes {made!r}, which cannot be called with two videos"
+        return (
+            f"makes {made!r}, which cannot be called with two videos",
+            "give the class a __call__(self, video, reference) that returns a number",
+        )
     better = getattr(made, "higher_is_better", None)
     if isinstance(better, bool):
-        return ""
-    return f"has higher_is_better {better!r}, expected a class attribute True or False"
+        return None
+    return (
+        f"has higher_is_better {better!r}, expected a class attribute True or False",
+        "say in the class: higher_is_better: ClassVar[bool] = True, or False",
+    )
 
 
-def _built(kind: Any) -> tuple[Any, str]:
+def _built(kind: Any) -> tuple[Any, _Fault | None]:
     """Return what *kind* makes without arguments, or else why it does not."""
     if not callable(kind):
-        return None, f"is {reprlib.repr(kind)}, expected a class"
+        return None, (
+            f"is {reprlib.repr(kind)}, expected a class",
+            "name a class in the import path",
+        )
     try:
-        return kind(), ""
-    except (Exception, SystemExit) as error:
-        is_class = isinstance(kind, type)
-        return None, f"cannot be built without arguments: {one_line(error)} (" + (
-            "give every option a default)"
-            if is_class
-            else "name a class whose instances are called with the video)"
+        return kind(), None
+    except BaseException as error:
+        let_interrupts_pass(error)
+        return None, (
+            f"cannot be built without arguments: {one_line(error)}",
+            "give every option a default"
+            if isinstance(kind, type)
+            else "name a class whose instances are called with the video",
         )
 
 
@@ -189,7 +262,7 @@ def _is_licence(text: str) -> bool:
 @check("weights that are shipped are there, with the right SHA-256")
 def shipped_weights_are_there(subject: Subject) -> None:
     """Look at each file on this machine; what has to be fetched is left out."""
-    shipped = [each for each in subject.modality.weights if _is_local(each)]
+    shipped = [each for each in subject.modality.weights if is_local(each.uri)]
     if not shipped:
         raise NotApplicable("it ships no weights")
     wrong = [problem for each in shipped if (problem := _wrong_file(each))]
@@ -199,11 +272,6 @@ def shipped_weights_are_there(subject: Subject) -> None:
             "ship the file inside the package, name it package:import_package/path, "
             "and write down its SHA-256 anew whenever it changes",
         )
-
-
-def _is_local(weights: Weights) -> bool:
-    scheme = _SCHEME.match(weights.uri)
-    return scheme is None or scheme[1].lower() in ("package", "file")
 
 
 def _wrong_file(weights: Weights) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 
 from worldweave.base import Frames
 from worldweave.testing.checks.listing import parts_can_be_imported
-from worldweave.testing.kit import check, fail, where
+from worldweave.testing.kit import check, fail
 from worldweave.testing.subject import Subject, video
-from worldweave_registry import one_line
+from worldweave_registry import let_interrupts_pass, one_line
 
 _SIZE = (3, 48, 64)
 #: What rounding may add to the best score, relative to it and absolute.
@@ -125,10 +125,12 @@ def _score(metric: Any, says: str, frames: Frames, reference: Frames) -> float:
     """Return a score; fail where it is no finite number."""
     try:
         score = metric(frames.copy(), reference.copy())
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_interrupts_pass(error)
         fail(
-            f"{says}: it raises {one_line(error)}{where(error)}",
+            f"{says}: it raises {one_line(error)}",
             "give a number for any two videos of one shape",
+            error,
         )
     if not _is_finite_number(score):
         fail(

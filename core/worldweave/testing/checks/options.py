@@ -14,10 +14,15 @@ from typing import Any
 import attrs
 
 from worldweave.testing.checks.listing import parts_can_be_imported
-from worldweave.testing.kit import check, fail
+from worldweave.testing.kit import check, each_once, fail
 from worldweave.testing.subject import NotApplicable, Subject
 from worldweave.train.random_options import RandomOptions
-from worldweave_registry import Problems, WorldweaveError, one_line
+from worldweave_registry import (
+    Problems,
+    WorldweaveError,
+    let_interrupts_pass,
+    one_line,
+)
 
 #: A text that no list of choices has and that is no number.
 WORD = "nonsense"
@@ -48,24 +53,35 @@ def options_are_declared(subject: Subject) -> None:
         )
     wrong = list(_undeclared(kind))
     if wrong:
-        fail("; ".join(wrong), "decorate the class with @attrs.frozen(kw_only=True)")
+        fail("; ".join(says for says, _ in wrong), each_once(mend for _, mend in wrong))
 
 
-def _undeclared(kind: type) -> Iterator[str]:
+def _undeclared(kind: type) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with how options are declared, and what to do about it."""
     fields = _options(kind)
+    decorate = "decorate the class with @attrs.frozen(kw_only=True)"
     if not _is_frozen(kind(), fields[0].name if fields else "any"):
-        yield "its options can be changed after it is built"
+        yield "its options can be changed after it is built", decorate
     for field in fields:
+        if field.name == "per_frame":
+            yield (
+                "'per_frame' is an option, which users may set",
+                "promise it for the class: per_frame: ClassVar[bool] = True",
+            )
+            continue
         if not field.kw_only:
-            yield f"option {field.name!r} can be given by position"
+            yield f"option {field.name!r} can be given by position", decorate
         if field.alias != field.name:
             yield (
-                f"option {field.name!r} is called {field.alias!r} where it is built; "
-                "name the field as users do"
+                f"option {field.name!r} is called {field.alias!r} where it is built",
+                f"name the field as users do, without underscore: {field.alias}",
             )
     for name in inspect.signature(kind).parameters:
         if name not in [field.alias for field in fields]:
-            yield f"it is built with {name!r}, which is no field; make it one"
+            yield (
+                f"it is built with {name!r}, which is no field",
+                "make every argument of __init__ a field, in place of __init__",
+            )
 
 
 def _is_frozen(made: object, name: str) -> bool:
@@ -86,7 +102,8 @@ def options_refuse_nonsense(subject: Subject) -> None:
     """Build the preprocessor with one senseless option at a time.
 
     A foreign object for each; where there are choices, a number or True and False,
-    a stray word; for a number also NaN and infinity. Free text may say anything.
+    a stray word; for a number also NaN, infinity, True and False. Free text may say
+    anything.
     """
     kind = _kind(subject)
     fields = _options(kind)
@@ -108,7 +125,8 @@ def options_refuse_nonsense(subject: Subject) -> None:
             "; ".join(wrong),
             "give each option a validator that raises an error with its name, the "
             "value and what is expected, such as attrs.validators.in_(...), or "
-            "instance_of(...) with ge(...) and le(...); correct nothing silently",
+            "instance_of(...) with ge(...) and le(...); correct nothing silently, and "
+            "mind that True is an int and equal to 1",
         )
 
 
@@ -120,7 +138,8 @@ def _refusal_problem(kind: Any, name: str, value: object) -> str | None:
         if re.search(rf"\b{re.escape(name)}\b", one_line(error)):
             return ""
         return f"{name}={value!r} raises {one_line(error)!r}, which does not name it"
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_interrupts_pass(error)
         return (
             f"{name}={value!r} raises {one_line(error)!r}, expected a TypeError, "
             "ValueError or WorldweaveError"
@@ -141,6 +160,9 @@ def _nonsense(hint: object, default: object) -> Iterator[object]:
         for value in (math.nan, math.inf, -math.inf):
             if repr(value) != repr(default):
                 yield value
+        if bool not in allowed:
+            # To Python they are the numbers 1 and 0; nobody means that.
+            yield from (True, False)
     if (is_number or has_choices or bool in allowed) and str not in allowed:
         yield WORD
 

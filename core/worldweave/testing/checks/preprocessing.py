@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import random
+import reprlib
 from collections.abc import Iterator
 
 import numpy as np
 
 from worldweave.base import Frames
 from worldweave.request.check import Preprocessor
+from worldweave.testing import switches
 from worldweave.testing.checks.listing import parts_can_be_imported
-from worldweave.testing.kit import Failure, check, fail, where
+from worldweave.testing.kit import Failure, check, fail
 from worldweave.testing.subject import NotApplicable, Subject, video
-from worldweave_registry import one_line
+from worldweave_registry import let_interrupts_pass, one_line
 
 #: Odd both ways, upright and flat; (height, width) in pixels.
 ODD_SIZES = ((17, 31), (31, 17), (63, 95), (16, 49))
@@ -26,17 +28,32 @@ LONG = 130
     needs=(parts_can_be_imported,),
 )
 def control_is_like_the_video(subject: Subject) -> None:
-    """Run it on an ordinary video."""
-    _control(subject.preprocessor(), video())
+    """Run it on an ordinary video.
+
+    What it switches for everybody is put back: the next check sees it change again.
+    """
+    with switches.watched():
+        _control(subject.preprocessor(), video())
 
 
 @check(
     "the same video gives the same control, whatever was before and the global dice "
-    "show",
+    "show, and nothing global is changed",
     needs=(control_is_like_the_video,),
 )
 def preprocessing_twice_gives_the_same(subject: Subject) -> None:
     """Run it four times, with another video and other dice in between."""
+    with switches.watched() as changed:
+        _run_four_times(subject)
+        if found := changed():
+            fail(
+                f"it changes {', '.join(found)}, which everybody shares",
+                "leave it alone: name files by whole paths, hand settings to those "
+                "who need them",
+            )
+
+
+def _run_four_times(subject: Subject) -> None:
     frames, other = video(5, 32, 48) // 2 + 16, 255 - video(5, 32, 48, seed=1)
     preprocess = subject.preprocessor()
     with _dice(0):
@@ -136,8 +153,13 @@ def long_clips_work(subject: Subject) -> None:
 def per_frame_claim_holds(subject: Subject) -> None:
     """Compare frame by frame and chunk by chunk with the whole, bit for bit."""
     preprocess = subject.preprocessor()
-    claimed = getattr(preprocess, "per_frame", False)
-    if claimed is not True:
+    claimed: object = getattr(preprocess, "per_frame", False)
+    if not isinstance(claimed, bool):
+        fail(
+            f"per_frame is {reprlib.repr(claimed)}, expected True or False",
+            "say per_frame: ClassVar[bool] = True, or False, or leave it out",
+        )
+    if not claimed:
         raise NotApplicable("it does not claim to work frame by frame")
     frames = video(8, 32, 48)
     # So that the frames differ in light, as they do in videos.
@@ -202,8 +224,9 @@ def _told(what: str, mend: str) -> Iterator[None]:
         yield
     except Failure as found:
         fail(f"{what}: {found.says}", mend)
-    except (Exception, SystemExit) as error:
-        fail(f"{what}: it raises {one_line(error)}{where(error)}", mend)
+    except BaseException as error:
+        let_interrupts_pass(error)
+        fail(f"{what}: it raises {one_line(error)}", mend, error)
 
 
 @contextlib.contextmanager

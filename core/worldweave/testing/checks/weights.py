@@ -22,15 +22,18 @@ from worldweave.testing.checks.numerics import (
     equal,
     furthest,
 )
-from worldweave.testing.kit import check, fail, where
-from worldweave.testing.subject import Inputs, NotApplicable, Subject, inputs
+from worldweave.testing.kit import check, fail
+from worldweave.testing.subject import SMALL, Inputs, NotApplicable, Subject, inputs
 from worldweave_registry import (
+    Base,
     Weights,
     WeightsError,
     WorldweaveError,
+    let_interrupts_pass,
     locate,
     one_line,
 )
+from worldweave_registry.fetch import is_local
 
 CPU = torch.device("cpu")
 
@@ -81,11 +84,9 @@ def _of_file(
         fail(f"its weights cannot be read back: {reason}", _REGISTER)
     try:
         return run(loaded, given)
-    except Exception as error:
-        fail(
-            f"read back from its file it raised {one_line(error)}{where(error)}",
-            _REGISTER,
-        )
+    except BaseException as error:
+        let_interrupts_pass(error)
+        fail(f"read back from its file it raised {one_line(error)}", _REGISTER, error)
 
 
 @check(
@@ -108,6 +109,8 @@ def weights_fit_their_base(subject: Subject) -> None:
 
 
 def _load_shipped(subject: Subject, weights: Weights) -> None:
+    if not is_local(weights.uri):
+        raise NotApplicable(f"{weights.uri!r} has to be fetched")
     try:
         base = subject.catalog.find_base(weights.base)
         path = locate(weights, subject.catalog.hook)
@@ -117,14 +120,34 @@ def _load_shipped(subject: Subject, weights: Weights) -> None:
         raise NotApplicable(f"there is no file {str(path)!r}")
     # Nothing of it stays in memory there, however large it is.
     place = Placement(device=torch.device("meta"), dtype=torch.bfloat16)
+    config = _config_of(base)
     try:
-        load_branch(subject.modality, config_of(base), place, path)
+        names = set(store.header(path).shapes)
     except WeightsError as error:
         fail(
-            f"weights {weights.uri!r} do not fit {base.name}: {one_line(error)}",
-            f"train them anew for it with: worldweave train {subject.modality.name} "
-            f"--base {base.name}",
+            f"weights {weights.uri!r} cannot be read: {one_line(error)}",
+            "ship the .safetensors file that worldweave train has written, whole",
         )
+    try:
+        load_branch(subject.modality, config, place, path)
+    except WeightsError as error:
+        again = f"worldweave train {subject.modality.name} --base {base.name}"
+        fail(
+            f"weights {weights.uri!r} do not fit {base.name}: {one_line(error)}",
+            f"train them anew for it with: {again}"
+            if names & set(subject.branch(SMALL).state_dict())
+            else f"they are no weights of this branch: name the file of: {again}",
+        )
+
+
+def _config_of(base: Base) -> DiTConfig:
+    try:
+        return config_of(base)
+    except BaseException as error:
+        let_interrupts_pass(error)
+        raise NotApplicable(
+            f"base {base.name!r} cannot be loaded: {one_line(error)}"
+        ) from error
 
 
 CHECKS = (weights_round_trip, weights_fit_their_base)

@@ -17,7 +17,8 @@ import attrs
 
 from worldweave_registry import API, WorldweaveError
 
-SUMMARY = "Brightness as heat"
+#: What is said of a package until somebody says more.
+SUMMARY = "A first version: brightness as heat"
 #: How many columns a line of the package may have.
 WIDTH = 88
 #: File of the package -> its template, in the order in which they are told.

@@ -22,7 +22,7 @@ LOOKED_AT = 240
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Data:
+class OpenedFolder:
     """What a training sees of a data folder.
 
     trained, watched: what it learns from, and what its monitors look at instead.
@@ -54,7 +54,7 @@ def open_data(
     say: Callable[[str], None],
     *,
     is_examined: bool = True,
-) -> Data:
+) -> OpenedFolder:
     """Open the folder *root* for a training of *modality* on *base*.
 
     Unless *is_examined* is False it is looked at as ``worldweave data check`` does,
@@ -71,7 +71,7 @@ def open_data(
             say(f"warning: {_line(each, root)}")
     footage = open_footage(folder, modality, base)
     watched = set(held_out([each.name for each in footage]))
-    return Data(
+    return OpenedFolder(
         trained=tuple(each for each in footage if each.name not in watched),
         watched=tuple(each for each in footage if each.name in watched),
         fingerprint=fingerprint(folder),

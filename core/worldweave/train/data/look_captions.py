@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from worldweave.request.check import prompt_problems
 from worldweave.train.data.layout import CAPTIONS, DataFolder, read_caption
 from worldweave.train.data.look_finding import Finding, listed, shared
 from worldweave.train.data.look_videos import reason
@@ -112,10 +113,7 @@ def _file_names(texts: Mapping[str, str], total: int) -> list[Finding]:
 
 def _unknown(texts: Mapping[str, str], base: Base) -> list[Finding]:
     """Pass on what the base says of prompts, once for all that are concerned."""
-    if base.check_prompt is None:
-        return []
-    check = base.check_prompt.load()
-    problems = {name: check(text) for name, text in texts.items()}
+    problems = {name: prompt_problems(base, text) for name, text in texts.items()}
     concerned = [name for name, lines in problems.items() if lines]
     if not concerned:
         return []

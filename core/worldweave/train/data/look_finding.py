@@ -8,6 +8,7 @@ from typing import Literal
 import attrs
 
 from worldweave.train.data.layout import DataFolder
+from worldweave.train.words import counted
 
 #: Of errors training stops or learns the wrong thing; warnings are for a person to
 #: judge; notes only tell.
@@ -115,11 +116,6 @@ def listed(details: Mapping[str, str] | Sequence[str], most: int = _NAMED) -> st
     shown = told if len(told) <= most + 1 else told[:most]
     rest = len(told) - len(shown)
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
-
-
-def counted(number: int, word: str) -> str:
-    """Return ``"1 video"`` or ``"12 videos"``."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

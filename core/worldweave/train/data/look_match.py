@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from worldweave.train.data.look_finding import Finding, counted, shared
+from worldweave.train.data.look_finding import Finding, shared
 from worldweave.train.data.look_sample import Seen
+from worldweave.train.words import counted
 
 #: Shapes that differ by so much were cut from different parts of the picture.
 _OTHER_SHAPE = 0.02
@@ -135,10 +136,18 @@ def _late(pairs: Mapping[str, Seen], modality: str) -> list[Finding]:
 
 
 def _copies(pairs: Mapping[str, Seen], modality: str) -> list[Finding]:
+    # Only some are compared with what the preprocessor makes; it treats all alike.
+    is_usual = any(pair.is_as_made for pair in pairs.values() if pair.is_copy)
+    copies = [
+        name
+        for name, pair in pairs.items()
+        if pair.is_copy
+        and not (is_usual if pair.is_as_made is None else pair.is_as_made)
+    ]
     return shared(
         "warning",
         modality,
-        [name for name, pair in pairs.items() if pair.is_copy and not pair.is_as_made],
+        copies,
         len(pairs),
         "control",
         ("seems to be a copy of its video", "seem to be copies of their videos"),

@@ -14,7 +14,8 @@ from worldweave.train.data.layout import (
     DataFolder,
     sample_name,
 )
-from worldweave.train.data.look_finding import Finding, counted, listed, shared
+from worldweave.train.data.look_finding import Finding, listed, shared
+from worldweave.train.words import counted
 from worldweave_registry import Modality
 from worldweave_registry.wording import nearest
 

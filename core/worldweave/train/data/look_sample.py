@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from worldweave.base import Frames
 from worldweave.io import sizes
@@ -34,9 +36,7 @@ _GRID = 32
 _LONGEST_LAG = 24
 #: Frames that have to overlap before a lag means anything, how well changes have to
 #: go together there, how much better than without the lag, and than with any other.
-_OVERLAP, _TOGETHER, _BETTER, _ALONE = 16, 0.8, 0.3, 0.1
-#: The likeness from which on a control may be what the preprocessor makes.
-_AS_MADE = 0.3
+_OVERLAP, _TOGETHER, _BETTER, _ALONE = 18, 0.85, 0.3, 0.1
 #: In levels: the difference of two copies, the change of what moves, of what does not.
 _SAME, _MOVES, _STILL = 3.0, 0.5, 0.05
 
@@ -46,11 +46,11 @@ class Seen:
     """A sample after a look at its files; a film is None where there is none to see.
 
     damage: why a file cannot be read. lag: by how many frames the control is late,
-    where that is clear, else 0. is_copy: the control shows the video itself.
-    stands_still: it does not change in most frames in which the video does.
-    likeness: -1 to 1, how like the control is to what the preprocessor makes of the
-    same frames. made_colourful: as `Viewing.colourful`, of what it makes. None: not
-    compared.
+    where that is clear, else 0. is_copy: the control shows the video itself, perhaps
+    in gray. stands_still: it does not change in most frames in which the video does.
+    is_as_made: it is what the preprocessor makes of the same frames. likeness: -1 to
+    1, how like that it is. made_colourful: as `Viewing.colourful`, of what it makes.
+    None: not compared.
     """
 
     sample: Sample
@@ -60,13 +60,9 @@ class Seen:
     lag: int = 0
     is_copy: bool = False
     stands_still: bool = False
+    is_as_made: bool | None = None
     likeness: float | None = None
     made_colourful: float | None = None
-
-    @property
-    def is_as_made(self) -> bool:
-        """Tell whether the preprocessor makes such a control, as a blur does."""
-        return self.likeness is not None and self.likeness > _AS_MADE
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -151,6 +147,7 @@ class Onlooker:
             return seen
         return attrs.evolve(
             seen,
+            is_as_made=_differ(seen.control.window, made) < _SAME,
             likeness=likeness(seen.control.window, made),
             made_colourful=max(colourfulness(frame) for frame in made),
         )
@@ -178,7 +175,8 @@ def lag_of(video: Numbers, control: Numbers) -> int:
     Clear is what goes together well at one lag, and at that lag alone.
     """
     length = min(len(video), len(control))
-    reach = min(_LONGEST_LAG, length - _OVERLAP)
+    # Of few frames any two films go together at some large lag.
+    reach = min(_LONGEST_LAG, length - _OVERLAP, length // 4)
     if reach < 1:
         return 0
     video, control = video[:length], control[:length]
@@ -206,21 +204,22 @@ def _together(seen: Seen) -> Seen:
     if video is None or control is None:
         return seen
     is_even = video.flat == video.seen
+    gray = video.window.mean(axis=3, keepdims=True).repeat(3, axis=3)
+    difference = min(_differ(each, control.window) for each in (video.window, gray))
     return attrs.evolve(
         seen,
         lag=lag_of(video.changes, control.changes),
-        is_copy=not is_even and _differ(video.window, control.window) < _SAME,
+        is_copy=not is_even and difference < _SAME,
         stands_still=_stands_still(video, control),
     )
 
 
-def _differ(one: Frames, other: Frames) -> float:
-    """Return the mean difference in brightness, in levels."""
+def _differ(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """Return the mean difference of pictures (T, H, W, 3), in levels."""
     length = min(len(one), len(other))
     if not length:
         return 255.0
-    gray = [frames[:length].mean(axis=3) for frames in (one, other)]
-    return float(np.abs(gray[0] - gray[1]).mean())
+    return float(np.abs(one[:length].astype(np.float32) - other[:length]).mean())
 
 
 def _stands_still(video: Viewing, control: Viewing) -> bool:

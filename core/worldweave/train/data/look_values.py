@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from worldweave.train.data.look_finding import Finding, counted, shared
+from worldweave.train.data.look_finding import Finding, shared
 from worldweave.train.data.look_sample import Seen
 from worldweave.train.data.look_viewing import MOST_COLOURS, Viewing
+from worldweave.train.words import counted
 from worldweave_registry import Modality
 
 #: A control up to here was saved as 0..1; compression adds a level.
@@ -63,11 +64,10 @@ def _unscaled(films: Mapping[str, Viewing], modality: str) -> list[Finding]:
 
 
 def _dark(films: Mapping[str, Viewing], modality: Modality) -> list[Finding]:
-    dark = {
-        name: f"up to {film.highest}"
-        for name, film in films.items()
-        if _UNSCALED < film.highest <= _DARK and not _is_even(film)
-    }
+    def told(film: Viewing) -> str:
+        is_dark = _UNSCALED < film.highest <= _DARK and not _is_even(film)
+        return f"up to {film.highest}" if is_dark else ""
+
     why, mend = (
         "The values should use the whole range from 0 (black) to 255 (white); packed "
         "into the lowest few, they can hardly be told apart.",
@@ -79,16 +79,8 @@ def _dark(films: Mapping[str, Viewing], modality: Modality) -> list[Finding]:
             "can hardly be told from each other.",
             "give each class a colour that is clearly different from the others",
         )
-    return shared(
-        "warning",
-        modality.name,
-        dark,
-        len(films),
-        "control",
-        ("is very dark", "are very dark"),
-        why,
-        mend,
-    )
+    verb = ("is very dark", "are very dark")
+    return _warned(films, modality.name, told, verb, why, mend)
 
 
 def _even(films: Mapping[str, Viewing], modality: str) -> list[Finding]:
@@ -108,17 +100,14 @@ def _even(films: Mapping[str, Viewing], modality: str) -> list[Finding]:
 
 
 def _saturated(films: Mapping[str, Viewing], modality: str) -> list[Finding]:
-    white = {
-        name: f"{film.share(_SATURATED, 255):.0%}"
-        for name, film in films.items()
-        if film.share(_SATURATED, 255) > _NEARLY_ALL and not _is_even(film)
-    }
-    return shared(
-        "warning",
+    def told(film: Viewing) -> str:
+        white = film.share(_SATURATED, 255)
+        return f"{white:.0%}" if white > _NEARLY_ALL and not _is_even(film) else ""
+
+    return _warned(
+        films,
         modality,
-        white,
-        len(films),
-        "control",
+        told,
         ("is nearly all white", "are nearly all white"),
         "So many of its values are at the upper end that hardly anything is left to "
         "see; they were probably multiplied once too often, or cut off.",
@@ -127,17 +116,14 @@ def _saturated(films: Mapping[str, Viewing], modality: str) -> list[Finding]:
 
 
 def _flat_frames(films: Mapping[str, Viewing], modality: str) -> list[Finding]:
-    some = {
-        name: f"{film.flat} of {film.seen} frames"
-        for name, film in films.items()
-        if 0 < film.flat < film.seen and not _is_unscaled(film)
-    }
-    return shared(
-        "warning",
+    def told(film: Viewing) -> str:
+        is_flat = 0 < film.flat < film.seen and not _is_unscaled(film)
+        return f"{film.flat} of {film.seen} frames" if is_flat else ""
+
+    return _warned(
+        films,
         modality,
-        some,
-        len(films),
-        "control",
+        told,
         ("has frames of one even colour", "have frames of one even colour"),
         "These frames say nothing, as if the maker of the control had failed there.",
         "look at them; leave them if the scene really is empty there",
@@ -145,17 +131,14 @@ def _flat_frames(films: Mapping[str, Viewing], modality: str) -> list[Finding]:
 
 
 def _video_range(films: Mapping[str, Viewing], modality: str) -> list[Finding]:
-    narrow = {
-        name: f"{film.percentile(0.001)} to {film.percentile(0.999)}"
-        for name, film in films.items()
-        if _is_video_range(film)
-    }
-    return shared(
-        "warning",
+    def told(film: Viewing) -> str:
+        ends = f"{film.percentile(0.001)} to {film.percentile(0.999)}"
+        return ends if _is_video_range(film) else ""
+
+    return _warned(
+        films,
         modality,
-        narrow,
-        len(films),
-        "control",
+        told,
         ("uses only the values 16 to 235", "use only the values 16 to 235"),
         "That is how video files store black and white inside; here it was probably "
         "not scaled back to 0 to 255, so black is gray.",
@@ -278,6 +261,20 @@ def _strange_colours(sharp: Mapping[str, Viewing], modality: str) -> list[Findin
         "use one table of colours for all files; leave it if that thing really occurs "
         "in this file alone",
     )
+
+
+def _warned(
+    films: Mapping[str, Viewing],
+    modality: str,
+    told: Callable[[Viewing], str],
+    verb: tuple[str, str],
+    why: str,
+    mend: str,
+) -> list[Finding]:
+    """Warn of the controls of which *told* has something to tell."""
+    details = {name: told(film) for name, film in films.items()}
+    who = {name: detail for name, detail in details.items() if detail}
+    return shared("warning", modality, who, len(films), "control", verb, why, mend)
 
 
 def _is_sure(films: Iterable[Viewing]) -> bool:

@@ -9,9 +9,10 @@ import attrs
 
 from worldweave.io.sizes import bucket
 from worldweave.train.data.layout import VIDEOS, DataFolder
-from worldweave.train.data.look_finding import Finding, counted, shared
+from worldweave.train.data.look_finding import Finding, shared
 from worldweave.train.data.look_sample import Seen
 from worldweave.train.data.look_viewing import Viewing
+from worldweave.train.words import counted
 from worldweave_registry import Base
 
 #: A rate this many times the base's, or the inverse, is another speed to the eye.

@@ -44,26 +44,50 @@ def test_a_base_whose_weights_are_not_here_or_not_allowed_is_listed_as_such(
 
 
 @pytest.mark.parametrize("command", [["bases"], ["plugins", "show", "haze"]])
-def test_a_plugin_that_talks_while_it_is_asked_does_not_spoil_the_records(
+def test_nobody_is_asked_to_fetch_and_what_has_to_be_fetched_is_told(
     put: Callable[..., None],
     told: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
+    site: Path,
     command: list[str],
 ) -> None:
-    talk = (
-        "import os, worldweave\n"
+    downloads = (
+        "import worldweave\n"
         "@worldweave.hookimpl\n"
         "def worldweave_fetch(uri):\n"
-        "    print('looking')\n"
-        "    os.write(1, b'found')\n"
+        f"    open({str(site / 'downloaded')!r}, 'w')\n"
         "    return __file__\n"
     )
-    put("acme-talk", talk, "talk")
-    monkeypatch.setenv("WORLDWEAVE_PLUGINS", "acme-haze,acme-talk")
+    put("acme-store", downloads, "store")
+    monkeypatch.setenv("WORLDWEAVE_PLUGINS", "acme-haze,acme-store")
     monkeypatch.setenv("HAZE_FILE", "moon://haze")
     found = json.loads(told(*command, "--json"))
-    first = found[0] if isinstance(found, list) else found
-    assert first["weights"][0]["path"].endswith("acme_talk.py")
+    first = (found[0] if isinstance(found, list) else found)["weights"][0]
+    assert not (site / "downloaded").exists()
+    assert (first["is_present"], first["path"]) == (False, None)
+    assert first["problem"] == (
+        "'moon://haze' has to be fetched; nothing is downloaded here"
+    )
+    assert "to be fetched" in told(*command)
+
+
+def test_what_our_own_plugins_look_for_is_found_without_a_download(
+    told: Callable[..., str], monkeypatch: pytest.MonkeyPatch, site: Path
+) -> None:
+    monkeypatch.setenv("WORLDWEAVE_PLUGINS", "worldweave,acme-haze")
+    monkeypatch.setenv("WORLDWEAVE_MODELS", str(site))
+    monkeypatch.setenv("HAZE_FILE", "hf://acme/haze/a.safetensors")
+    problem = record_of_haze(told)["problem"]
+    assert "has to be fetched" not in problem
+    (site / "acme" / "haze").mkdir(parents=True)
+    (site / "acme" / "haze" / "a.safetensors").write_bytes(bytes(9))
+    assert record_of_haze(told)["is_present"]
+
+
+def record_of_haze(told: Callable[..., str]) -> dict[str, object]:
+    found = json.loads(told("plugins", "show", "haze", "--json"))
+    weights: dict[str, object] = found["weights"][0]
+    return weights
 
 
 def test_where_there_is_no_base_that_is_said(

@@ -83,11 +83,9 @@ weights
   marsh             there, 1.5 kB, checksum known
                     licence CC0-1.0
                     SITE/haze.safetensors
-  tiny-world        missing, 3.0 MB, no checksum
+  tiny-world        to be fetched, 3.0 MB, no checksum
                     licence CC0-1.0
-                    no plugin fetches 'moon://haze' (licence CC0-1.0, 3 MB) and
-                    nothing is downloaded unasked; get the file and give its
-                    path, or install a plugin that implements worldweave_fetch
+                    'moon://haze' has to be fetched; nothing is downloaded here
 """
 
 
@@ -275,6 +273,47 @@ def test_weights_that_are_refused_are_there_all_the_same(
     assert "licence 'CC0-1.0' is not among those" in first["refused"]
     page = told("plugins", "show", "haze", "--licenses", "MIT")
     assert "there, refused, 1.5 kB" in page
+
+
+@pytest.mark.parametrize("name", ["haze", "marsh"])
+def test_nothing_of_a_plugin_that_is_refused_is_imported(
+    told: Callable[..., str], record: Callable[..., Any], site: Path, name: str
+) -> None:
+    modules = ("haze_late", "haze_files")
+    source = (site / "acme_haze.py").read_text()
+    source = source.replace("acme_haze:", "haze_late:").replace(
+        'os.environ["HAZE_FILE"]', '"package:haze_files/a"'
+    )
+    (site / "acme_haze.py").write_text(source)
+    (site / "haze_late.py").write_text("")
+    (site / "haze_files").mkdir()
+    (site / "haze_files" / "__init__.py").write_text("")
+    (site / "haze_files" / "a").write_text("")
+    shown = record(name, "--licenses", "ISC")
+    assert not set(modules) & set(sys.modules)
+    assert shown["weights"][0]["problem"] == (
+        "'package:haze_files/a': not looked for, for the licence of its plugin is "
+        "refused"
+    )
+    part = shown["preprocessor" if name == "haze" else "config"]
+    assert part["problem"] == "not imported, for its licence is refused"
+    page = told("plugins", "show", name, "--licenses", "ISC")
+    assert page.count("not imported, for its licence is refused") > 1
+    assert not set(modules) & set(sys.modules)
+    assert record(name, "--licenses", "MIT,CC0-1.0")["weights"][0]["is_present"]
+    assert set(modules) & set(sys.modules)
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+def test_a_file_that_is_missing_is_told_as_a_generation_tells_it(
+    record: Callable[..., Any], site: Path
+) -> None:
+    file = site / "haze.safetensors"
+    file.unlink()
+    assert record("haze")["weights"][0]["problem"] == (
+        f"{str(file)!r} is missing: there is no file {str(file)!r}; check the path"
+    )
 
 
 def test_a_plugin_that_only_fetches_is_refused_for_its_own_licence(

@@ -1,18 +1,17 @@
 """What surrounds the DiT of the toy base: real shapes, no training."""
 
+import attrs
 import torch
 
-from worldweave import DiTConfig
+from worldweave.testing import SMALL
 
-CONFIG = DiTConfig(
+CONFIG = attrs.evolve(
+    SMALL,
     latent_channels=3,
     hidden=24,
-    heads=2,
     blocks=2,
     text_channels=5,
-    adaln_rank=4,
     hint_channels=3,
-    hint_widths=(12,),
     control_blocks=2,
     max_size=(3, 16, 24),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -62,19 +64,37 @@ def test_the_video_in_place_of_the_control_is_an_error(folder: Any) -> None:
     assert finding.samples == ("0000",)
 
 
-def test_a_control_that_is_meant_to_look_like_the_video_is_no_copy(
-    sound: Any, base: Base
+@pytest.mark.parametrize(
+    ("makes", "is_copy"),
+    [
+        ("frames", False),
+        # What goes with the video in brightness need not look like it.
+        ("frames // 2 * (1, 0, 1)", True),
+    ],
+    ids=["the video", "a map of heat"],
+)
+def test_a_copy_is_none_where_the_preprocessor_makes_such(
+    sound: Any,
+    base: Base,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    makes: str,
+    is_copy: bool,
 ) -> None:
-    vis = Modality(
-        name="vis",
-        summary="The video, blurred",
-        license="x",
-        preprocessor="worldweave_plugins.vis.preprocess:Blur",
+    (tmp_path / "toy_glow.py").write_text(
+        "class Glow:\n"
+        "    def __call__(self, frames):\n"
+        f"        return ({makes}).astype('uint8')\n"
     )
-    layout = read_layout(sound.root, "vis")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "toy_glow", raising=False)
+    glow = Modality(name="glow", summary="A", license="x", preprocessor="toy_glow:Glow")
+    layout = read_layout(sound.root, "glow")
     same = [attrs.evolve(s, control=s.video) for s in layout.samples]
     layout = attrs.evolve(layout, samples=tuple(same))
-    assert examine(layout, vis, base).findings == ()
+    told = [each.says for each in examine(layout, glow, base).findings]
+    assert [says for says in told if "to be copies of" in says] == told
+    assert bool(told) == is_copy
 
 
 def test_a_control_that_stands_still_is_a_warning(folder: Any) -> None:
@@ -102,8 +122,10 @@ def test_a_lag_is_found_in_irregular_motion(lag: int, seed: int) -> None:
 
 
 @settings(max_examples=30)
-@given(seed=st.integers(0, 99), length=st.integers(0, 60))
-def test_unrelated_motion_has_no_lag(seed: int, length: int) -> None:
+@given(seed=st.integers(0, 99), length=st.integers(0, 17) | st.integers(30, 60))
+def test_unrelated_motion_of_a_second_or_of_next_to_nothing_has_no_lag(
+    seed: int, length: int
+) -> None:
     random = np.random.default_rng(seed)
     one, other = random.exponential(1, (2, length)).astype(np.float32)
     assert lag_of(one, other) == 0
