@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,10 +96,12 @@ class Switches:
         if active is not None:
             self.active[name] = active
             return
-        self.active.pop(name, None)
-        # A plugin's module may hold itself in a circle, and a GPU's memory is not
-        # free for others before the allocator lets go of it.
-        gc.collect()
+        gone = self.active.pop(name, None)
+        left = None if gone is None else weakref.ref(gone.branch)
+        del gone
+        if left is not None and left() is not None:
+            gc.collect()  # a plugin's module may hold itself in a circle
+        # A GPU's memory is not free for others before the allocator lets go of it.
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 

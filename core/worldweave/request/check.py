@@ -76,6 +76,7 @@ def examine(
             problems.append(str(error))
         problems += _overlap_problems(request.overlap, base)
     prepared = {}
+    found: dict[str, Modality] = {}
     for name, control in request.controls.items():
         # What a user names has no licence that we know.
         is_own = control.weights is not None
@@ -85,6 +86,8 @@ def examine(
         except WorldweaveError as error:
             problems += [str(error), *refused]
             continue
+        problems += _twice(name, modality, found)
+        found[name] = modality
         preprocessor = None
         try:
             preprocessor = make_preprocessor(
@@ -117,6 +120,17 @@ def _parts(request: Request) -> tuple[str, ...]:
         isinstance(each, Learned) and each.learned == OF_THE_BASE for each in maps
     )
     return (*PARTS, "maps") if are_learned else PARTS
+
+
+def _twice(
+    name: str, modality: Modality, found: Mapping[str, Modality]
+) -> list[str]:
+    """Say where one modality is asked for under two names."""
+    return [
+        f"{other!r} and {name!r} are one modality; ask for it by one name"
+        for other, each in found.items()
+        if each == modality
+    ]
 
 
 def prompt_problems(base: Base, *prompts: str) -> list[str]:

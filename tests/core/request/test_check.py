@@ -266,3 +266,12 @@ def test_the_same_problem_is_told_once():
     with pytest.raises(Problems) as caught:
         raise_all(["b", "a", "b"])
     assert caught.value.problems == ("b", "a")
+
+
+def test_one_modality_under_two_names_is_a_problem():
+    request = Request(controls={"edge": Control(), "edge@worldweave": Control()})
+    _, _, problems = examine(request, discover())
+    assert (
+        "'edge' and 'edge@worldweave' are one modality; ask for it by one name"
+        in problems
+    )
