@@ -122,9 +122,7 @@ def _parts(request: Request) -> tuple[str, ...]:
     return (*PARTS, "maps") if are_learned else PARTS
 
 
-def _twice(
-    name: str, modality: Modality, found: Mapping[str, Modality]
-) -> list[str]:
+def _twice(name: str, modality: Modality, found: Mapping[str, Modality]) -> list[str]:
     """Say where one modality is asked for under two names."""
     return [
         f"{other!r} and {name!r} are one modality; ask for it by one name"
