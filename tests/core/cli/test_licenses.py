@@ -62,13 +62,13 @@ def acme(tmp_path, monkeypatch):
     for name, (source, license) in PLUGINS.items():
         info = site / f"worldweave_{name}-0.1.0.dist-info"
         info.mkdir(parents=True)
-        (site / f"acme_{name}.py").write_text(source)
+        (site / f"licensed_{name}.py").write_text(source)
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.4\nName: worldweave-{name}\nVersion: 0.1.0\n"
             f"License-Expression: {license}\n"
         )
         (info / "entry_points.txt").write_text(
-            f"[worldweave.v1]\n{name} = acme_{name}\n"
+            f"[worldweave.v1]\n{name} = licensed_{name}\n"
         )
     monkeypatch.syspath_prepend(site)
     # Whatever else is installed where the tests run must not answer.
@@ -77,7 +77,7 @@ def acme(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLDWEAVE_DISABLE", "grounding")
     yield
     for name in PLUGINS:
-        sys.modules.pop(f"acme_{name}", None)
+        sys.modules.pop(f"licensed_{name}", None)
 
 
 def starting(lines, *starts):
@@ -171,7 +171,7 @@ def test_a_classifier_is_refused_rather_than_unknown(refused, out, desk, tmp_pat
     (tmp_path / "request.json").write_text(json.dumps(request))
     source = EYES.replace("_map(prompt, video)", "_objects(prompt, video)")
     source += EYES.replace("_map(prompt, video)", "_foreground(classifier)")
-    (tmp_path / "site" / "acme_eyes.py").write_text(source)
+    (tmp_path / "site" / "licensed_eyes.py").write_text(source)
     lines = refused(
         *("generate", "--out", out, "--spec", tmp_path / "request.json"),
         *("--licenses", OURS),
@@ -188,7 +188,9 @@ def test_a_learned_map_is_refused_for_its_weights(refused, out):
     assert any("(maps for 'tiny-world'): licence 'Apache-2.0'" in li for li in lines)
 
 
-LATE = MODALITY.replace("worldweave_plugins.edge.preprocess:Canny", "acme_late:Late")
+LATE = MODALITY.replace(
+    "worldweave_plugins.edge.preprocess:Canny", "licensed_late:Late"
+)
 OPTION = "import attrs\n@attrs.frozen\nclass Late:\n    depth: int = 3\n"
 
 
@@ -204,8 +206,8 @@ def test_no_option_is_suggested_of_what_is_refused(
 ):
     site = tmp_path / "site"
     source = LATE.format(name="mist", license="MIT", weights=NC)
-    (site / "acme_mist.py").write_text(source)
-    (site / "acme_late.py").write_text(OPTION)
+    (site / "licensed_mist.py").write_text(source)
+    (site / "licensed_late.py").write_text(OPTION)
     request = {"video": str(desk / "in.mp4"), "controls": {"mist": {"dept": 2}}}
     (tmp_path / "request.json").write_text(json.dumps(request))
     (tmp_path / "jobs.jsonl").write_text(json.dumps(request) + "\n")
@@ -222,10 +224,10 @@ def test_no_option_is_suggested_of_what_is_refused(
     )
     told = run(*job, "--licenses", OURS).stderr
     assert "controls.mist.dept is unknown; it may be: map, " in told
-    assert "acme_late" not in sys.modules
+    assert "licensed_late" not in sys.modules
     told = run(*job, "--licenses", "MIT").stderr
     assert "did you mean 'options.depth'?" in told
-    sys.modules.pop("acme_late")
+    sys.modules.pop("licensed_late")
 
 
 # Every command.
