@@ -6,11 +6,11 @@ wheel, installed beside the framework's wheel, checked, trained, used.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import attrs
@@ -19,6 +19,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "plugins" / "1-ten-minutes.md"
 #: What the fresh environment borrows from the running one, and who brings it.
+# Looked for on the path alone: to ask all finders for pip makes setuptools let go of
+# distutils, for this whole process.
 BORROWED = ("torch", "pip", "pytest", "hatchling", "editables")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 #: What a terminal writes over, and what is another every time.
@@ -30,7 +32,7 @@ def why_not() -> str:
     """Why the page cannot be walked here, or ""."""
     if not (PAGE.exists() and (ROOT / "core" / "worldweave").is_dir()):
         return "the sources and docs are not part of the wheel"
-    missing = [name for name in BORROWED if importlib.util.find_spec(name) is None]
+    missing = [name for name in BORROWED if PathFinder.find_spec(name) is None]
     return f"{', '.join(missing)} must be installed to build wheels" if missing else ""
 
 
@@ -71,7 +73,7 @@ def fresh_environment(place: Path) -> Path:
     """Make a venv that borrows third-party libraries, but no worldweave."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
     (site,) = place.glob("lib/python3*/site-packages")
-    found = [importlib.util.find_spec(name) for name in BORROWED]
+    found = [PathFinder.find_spec(name) for name in BORROWED]
     # What .pth files there say is not followed, so no editable install comes along.
     lent = {str(Path(spec.origin).parents[1]) for spec in found}
     (site / "borrowed.pth").write_text("".join(f"{path}\n" for path in sorted(lent)))

@@ -4,10 +4,6 @@ import attrs
 import pytest
 import torch
 
-# What torch compiles with imports setuptools, and that fails where other tests have
-# run before: so it is imported while the tests are collected.
-import torch.utils.cpp_extension
-
 from worldweave.model.branch import CosmosBranch
 from worldweave.model.dit import DiT
 from worldweave.model.weave import weave
