@@ -66,10 +66,9 @@ def commands_of(
         if inner is None or group.hidden:
             continue
         name = f"{prefix} {group.name or inner.info.name}"
-        callback = inner.registered_callback
-        if callback is not None and callback.invoke_without_command:
-            assert callback.callback is not None
-            yield name, callback.callback
+        own = inner.registered_callback
+        if own is not None and own.callback is not None and own.invoke_without_command:
+            yield name, own.callback
         yield from commands_of(inner, name)
 
 
