@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class Trunk(nn.Module):
 
     def surroundings(
         self, latent: Tensor, step: Step, ratios: tuple[float, float, float]
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Any]:
         """Return what every block is given besides the hidden state."""
         grid = token_grid(latent, self.config.patch)
         noise, shared = self.time(step.c_noise)
@@ -59,7 +60,7 @@ class Trunk(nn.Module):
         )
         return {
             "positions": self.positions(grid),
-            "angles": angles,
+            "rope": (angles.cos(), angles.sin()),
             "text": step.text,
             "noise": noise,
             "shared": shared,

@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worldweave.model.config import DiTConfig
-from worldweave.model.rope import rotate
-from worldweave_kernels import attention
+from worldweave_kernels import (
+    attention,
+    gate_residual_norm_modulate,
+    norm_modulate,
+    qk_norm_rope_pack,
+)
 
 EPS = 1e-6
 
@@ -42,14 +46,23 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(config.head_width)
         self.k_norm = RMSNorm(config.head_width)
 
-    def forward(self, x: Tensor, context: Tensor, angles: Tensor | None) -> Tensor:
-        """Let x (B, L, D) look at context (B, M, C); rotate both by any *angles*."""
+    def forward(
+        self, x: Tensor, context: Tensor, rope: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """Let x (B, L, D) look at context (B, M, C).
+
+        *rope*, cosines and sines (L, d / 2), rotates both, which are then one.
+        """
         heads = (self.heads, x.shape[-1] // self.heads)
-        q = self.q_norm(self.q(x).unflatten(-1, heads))
-        k = self.k_norm(self.k(context).unflatten(-1, heads))
+        q = self.q(x).unflatten(-1, heads)
+        k = self.k(context).unflatten(-1, heads)
         v = self.v(context).unflatten(-1, heads)
-        if angles is not None:
-            q, k = rotate(q, angles), rotate(k, angles)
+        if rope is None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        else:
+            weights = (self.q_norm.weight, self.k_norm.weight)
+            packed = qk_norm_rope_pack(q, k, v, *weights, *rope, eps=EPS)
+            q, k, v = packed[0, 0].unbind(2)
         seen = attention(q, k, v, scale=heads[1] ** -0.5)
         out: Tensor = self.out(seen.flatten(-2))
         return out
@@ -133,21 +146,26 @@ class Block(nn.Module):
         x: Tensor,
         *,
         positions: Tensor,
-        angles: Tensor,
+        rope: tuple[Tensor, Tensor],
         text: Tensor,
         noise: Tensor,
         shared: Tensor,
     ) -> Tensor:
         """Map (B, L, D) to (B, L, D); *positions* (L, D) are added first."""
-        x = x + positions
         own, cross, mlp = self.modulation
         shift, scale, gate = own(noise, shared)
-        seen = modulate(x, shift, scale)
-        x = x + gate * self.self_attention(seen, seen, angles)
-        shift, scale, gate = cross(noise, shared)
-        x = x + gate * self.cross_attention(modulate(x, shift, scale), text, None)
+        x, seen = gate_residual_norm_modulate(
+            x, None, None, shift, scale, positions=positions, eps=EPS
+        )
+        update = self.self_attention(seen, seen, rope)
+        shift, scale, next_gate = cross(noise, shared)
+        x, seen = gate_residual_norm_modulate(x, update, gate, shift, scale, eps=EPS)
+        update = self.cross_attention(seen, text, None)
         shift, scale, gate = mlp(noise, shared)
-        out: Tensor = x + gate * self.mlp(modulate(x, shift, scale))
+        x, seen = gate_residual_norm_modulate(
+            x, update, next_gate, shift, scale, eps=EPS
+        )
+        out: Tensor = x + gate * self.mlp(seen)
         return out
 
 
@@ -164,10 +182,5 @@ class Head(nn.Module):
     def forward(self, x: Tensor, noise: Tensor, shared: Tensor) -> Tensor:
         """Map (B, L, D) to (B, L, patch_size * latent_channels)."""
         shift, scale = self.modulation(noise, shared)
-        out: Tensor = self.linear(modulate(x, shift, scale))
+        out: Tensor = self.linear(norm_modulate(x, shift, scale, eps=EPS))
         return out
-
-
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Normalise x (B, L, D) without affine parameters, then scale and shift."""
-    return F.layer_norm(x, (x.shape[-1],), eps=EPS) * (1 + scale) + shift

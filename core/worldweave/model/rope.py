@@ -20,7 +20,7 @@ def rope_angles(
     device: torch.device,
     bf16: bool = False,
 ) -> Tensor:
-    """Return the rotary angle of every token and channel pair, (T*H*W, d) float32.
+    """Return the rotary angle of every token and channel pair, (T*H*W, d / 2) float32.
 
     A head's channels are split into time, height and width; height and width get
     d // 6 * 2 each, time the rest. Frequencies follow NTK scaling: the base 10000
@@ -49,17 +49,7 @@ def rope_angles(
         angles.append(
             torch.outer(position, frequency).float().view(shape).expand(*grid, -1)
         )
-    half = torch.cat(angles, dim=-1).reshape(-1, head_width // 2)
-    return torch.cat([half, half], dim=-1)
-
-
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotate (B, L, heads, d) by *angles* (L, d), half against half, in float32."""
-    wide = x.float()
-    low, high = wide.chunk(2, dim=-1)
-    turned = torch.cat([-high, low], dim=-1)
-    cos, sin = angles.cos().unsqueeze(1), angles.sin().unsqueeze(1)
-    return (wide * cos + turned * sin).to(x.dtype)
+    return torch.cat(angles, dim=-1).reshape(-1, head_width // 2)
 
 
 class LearnedPositions(nn.Module):

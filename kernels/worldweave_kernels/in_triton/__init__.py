@@ -1,0 +1,1 @@
+"""The kernels themselves, in Triton. Imported when one is chosen, never before."""
