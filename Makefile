@@ -21,7 +21,7 @@ lint: $(VENV)/.lint
 	$(BIN)/lint-imports
 
 wheel: $(VENV)/.demo
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist . ./kernels
 
 clean:
 	rm -rf $(VENV) build demo dist
