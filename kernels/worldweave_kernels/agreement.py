@@ -87,8 +87,8 @@ def relative_error(found: Tensor, wanted: Tensor) -> float:
     """Return the root mean square of the error over that of *wanted*, in float64."""
     if found.shape != wanted.shape:
         return float("inf")
-    exact = wanted.double()
-    off = (found.to(exact.device).double() - exact).square().mean().sqrt()
+    exact = wanted.detach().double()
+    off = found.detach().to(exact.device).double().sub(exact).square().mean().sqrt()
     size = exact.square().mean().sqrt()
     return float(off / size) if float(size) > 0 else float(off)
 
@@ -124,10 +124,16 @@ class _Float32(Tensor):
 
 
 def _rounded(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return *x* in *dtype*, with the strides it has: some samples are about them."""
     if isinstance(x, _Float32):
+        x = x.as_subclass(Tensor)
         dtype = torch.promote_types(dtype, torch.float32)
-        return x.as_subclass(Tensor).to(dtype)
-    return x.to(dtype)
+    shared = tuple(
+        slice(0, 1) if stride == 0 else slice(None) for stride in x.stride()
+    )
+    once = x[shared]
+    kept = torch.empty_strided(once.shape, once.stride(), dtype=dtype)
+    return kept.copy_(once).expand(x.shape)
 
 
 def _random(seed: int) -> Callable[..., Tensor]:
@@ -141,25 +147,36 @@ def _fixed(x: Tensor) -> Tensor:
 
 def _weighted_add() -> Iterator[Sample]:
     random = _random(0)
+
+    def maps(*shapes: tuple[int, ...], top: float) -> list[Tensor]:
+        # From half of *top* to all of it, never within a hair of a sum of one.
+        return [_fixed(top * (0.75 + 0.25 * random(*each).sin())) for each in shapes]
+
     for name, branches, shape, top in (
         ("maps above one", 2, (2, 3, 20), 1.6),
         ("maps below one", 3, (2, 3, 20), 0.3),
         ("odd width", 1, (1, 7, 33), 0.9),
         ("one element", 1, (1, 1), 0.9),
         ("more than a block", 4, (5, 1100), 0.9),
+        ("more than a program", 2, (2, 5000), 1.6),
     ):
         for normalize in (False, True):
             x, *residuals = (random(*shape) for _ in range(1 + branches))
-            # From half of *top* to all of it, never within a hair of a sum of one.
-            maps = [
-                _fixed(top * (0.75 + 0.25 * random(*shape[:-1]).sin()))
-                for _ in range(branches)
-            ]
             called = f"{name}, normalised" if normalize else name
-            yield Sample(called, (x, residuals, maps), {"normalize": normalize})
-    x, first, second = (random(2, 3, 4, 20) for _ in range(3))
-    maps = [_fixed(random(1, 3, 4).abs()), _fixed(random().abs())]
-    yield Sample("maps shared by the batch and by all", (x, [first, second], maps), {})
+            given = (x, residuals, maps(*[shape[:-1]] * branches, top=top))
+            yield Sample(called, given, {"normalize": normalize})
+    # Two videos of four tokens: each a run of its own, and of two blocks.
+    for normalize in (False, True):
+        x, *residuals = (random(2, 4, 1100) for _ in range(4))
+        called = "maps shared by the batch, by a video's tokens, by all"
+        called = f"{called}, normalised" if normalize else called
+        given = (x, residuals, maps((1, 4), (2, 1), (), top=1.6))
+        yield Sample(called, given, {"normalize": normalize})
+    tokens = random(2, 5, 20)[:, 1:4]
+    shared = random(2, 1, 20).expand(2, 3, 20)
+    turned = random(3, 2, 20).transpose(0, 1)
+    given = (tokens, [shared, turned], maps((2, 3), (3,), top=1.6))
+    yield Sample("strided", given, {"normalize": True})
 
 
 def _attention() -> Iterator[Sample]:
@@ -168,57 +185,72 @@ def _attention() -> Iterator[Sample]:
         ("as many keys as queries", (1, 20, 2, 16), 20),
         ("more keys than a block", (1, 5, 1, 32), 150),
         ("more queries than a block", (1, 150, 1, 16), 5),
+        ("a width that is no power of two", (2, 7, 3, 24), 40),
         ("one of each", (1, 1, 1, 16), 1),
     ):
         batch, _, heads, width = q_shape
         k, v = random(batch, keys, heads, width), random(batch, keys, heads, width)
         kwargs = {"scale": 0.4, "return_lse": True}
         yield Sample(name, (random(*q_shape), k, v), kwargs)
-    packed = random(2, 7, 3, 2, 16)
-    yield Sample("strided", tuple(packed.unbind(2)), {"return_lse": True})
+    packed, v = random(2, 40, 3, 2, 16), random(2, 40, 2, 16)
+    q, k, _ = packed.unbind(2)
+    yield Sample("strided", (q, k, v), {"return_lse": True})
 
 
 def _qk_norm_rope_pack() -> Iterator[Sample]:
     random = _random(2)
     for name, shape, kwargs in (
         ("plain", (1, 5, 2, 16), {}),
-        ("a batch and odd tokens", (2, 7, 3, 8), {}),
+        ("a batch and odd sizes", (2, 7, 3, 24), {}),
+        ("one element of each half", (1, 1, 1, 2), {}),
         ("for four ranks", (1, 3, 8, 8), {"world": 4}),
-        ("for two ranks in two chunks", (1, 3, 8, 8), {"world": 2, "chunks": 2}),
+        ("for two ranks in three chunks", (2, 3, 12, 8), {"world": 2, "chunks": 3}),
+        ("more tokens and heads than a program", (1, 2, 17, 130), {"eps": 0.1}),
     ):
-        _, tokens, _, width = shape
+        batch, tokens, heads, width = shape
         angles = random(tokens, width // 2)
         weights = (1 + 0.1 * random(width), 1 + 0.1 * random(width))
         turns = (_fixed(angles.cos()), _fixed(angles.sin()))
-        qkv = (random(*shape), random(*shape), random(*shape))
-        yield Sample(name, (*qkv, *weights, *turns), kwargs)
+        # Three layouts: tokens first, heads before tokens, and in order.
+        q = random(tokens, batch, heads, width).transpose(0, 1)
+        k = random(batch, heads, tokens, width).transpose(1, 2)
+        yield Sample(name, (q, k, random(*shape), *weights, *turns), kwargs)
 
 
 def _norm_modulate() -> Iterator[Sample]:
     random = _random(3)
-    for name, shape, batch in (
-        ("plain", (2, 3, 32), 2),
-        ("odd width, modulation shared", (2, 3, 33), 1),
-        ("one token", (1, 1, 20), 1),
+    for name, shape, batch, kwargs in (
+        ("plain", (2, 3, 32), 2, {}),
+        ("odd width, modulation shared", (2, 3, 33), 1, {}),
+        ("one token", (1, 1, 20), 1, {"eps": 0.1}),
+        ("one channel", (1, 2, 1), 1, {}),
+        ("more tokens than a program", (2, 3, 2600), 2, {}),
     ):
-        modulation = (random(batch, 1, shape[-1]), random(batch, 1, shape[-1]))
-        yield Sample(name, (3 + 2 * random(*shape), *modulation), {})
+        batches, tokens, width = shape
+        x = 3 + 2 * random(tokens, batches, width).transpose(0, 1)
+        yield Sample(
+            name, (x, random(batch, 1, width), random(batch, 1, width)), kwargs
+        )
 
 
 def _gate_residual_norm_modulate() -> Iterator[Sample]:
     random = _random(4)
-    for name, shape, batch in (
-        ("plain", (2, 3, 32), 2),
-        ("odd width, modulation shared", (2, 3, 33), 1),
+    for name, shape, batch, kwargs in (
+        ("plain", (2, 3, 32), 2, {}),
+        ("odd width, modulation shared", (2, 3, 33), 1, {}),
+        ("one token", (1, 1, 20), 1, {"eps": 0.1}),
+        ("more tokens than a program", (2, 3, 2600), 2, {}),
     ):
-        x, y = 3 + 2 * random(*shape), random(*shape)
-        gate, shift, scale = (random(batch, 1, shape[-1]) for _ in range(3))
-        yield Sample(name, (x, y, gate, shift, scale), {})
-    x, y, positions = random(2, 5, 24), random(2, 5, 24), random(5, 24)
+        batches, tokens, width = shape
+        x = 3 + 2 * random(tokens, batches, width).transpose(0, 1)
+        modulation = [random(batch, 1, width) for _ in range(3)]
+        yield Sample(name, (x, random(*shape), *modulation), kwargs)
+    x, y, positions = random(2, 5, 24), random(5, 2, 24), random(5, 24)
     gate, shift, scale = (random(1, 1, 24) for _ in range(3))
     with_positions = {"positions": positions}
     yield Sample("positions alone", (x, None, None, shift, scale), with_positions)
-    yield Sample("with positions", (x, y, gate, shift, scale), with_positions)
+    given = (x, y.transpose(0, 1), gate, shift, scale)
+    yield Sample("with positions", given, with_positions)
 
 
 def _control_inject() -> Iterator[Sample]:
@@ -227,12 +259,22 @@ def _control_inject() -> Iterator[Sample]:
         ("two branches", 2, (2, 3, 32), 32),
         ("odd sizes", 3, (1, 7, 33), 17),
         ("one branch", 1, (5, 16), 16),
+        ("one element", 1, (1, 1), 1),
+        ("more than a group of blocks", 2, (140, 33), 5),
     ):
         hiddens = [random(*shape[:-1], inner) for _ in range(branches)]
         weights = [0.2 * random(shape[-1], inner) for _ in range(branches)]
         biases = [random(shape[-1]) for _ in range(branches)]
         maps = [_fixed(random(*shape[:-1]).abs()) for _ in range(branches)]
         yield Sample(name, (random(*shape), hiddens, weights, biases, maps), {})
+    x, *hiddens = (random(2, 20, 24) for _ in range(4))
+    weights = [0.2 * random(24, 24) for _ in range(3)]
+    biases = [random(24) for _ in range(3)]
+    # Of the positions of a block none, or not all, hear the third branch.
+    heard = (torch.arange(20) >= 18).double()
+    maps = [_fixed(random(1, 20)), _fixed(random()), _fixed(heard)]
+    called = "maps shared by the batch, by all, and zero"
+    yield Sample(called, (x, hiddens, weights, biases, maps), {})
 
 
 #: The samples of each operation.
