@@ -128,9 +128,7 @@ def _rounded(x: Tensor, dtype: torch.dtype) -> Tensor:
     if isinstance(x, _Float32):
         x = x.as_subclass(Tensor)
         dtype = torch.promote_types(dtype, torch.float32)
-    shared = tuple(
-        slice(0, 1) if stride == 0 else slice(None) for stride in x.stride()
-    )
+    shared = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in x.stride())
     once = x[shared]
     kept = torch.empty_strided(once.shape, once.stride(), dtype=dtype)
     return kept.copy_(once).expand(x.shape)
@@ -195,6 +193,9 @@ def _attention() -> Iterator[Sample]:
     packed, v = random(2, 40, 3, 2, 16), random(2, 40, 2, 16)
     q, k, _ = packed.unbind(2)
     yield Sample("strided", (q, k, v), {"return_lse": True})
+    # The last share has no key of its own.
+    q, k, v = random(1, 3, 2, 16), random(1, 65, 2, 16), random(1, 65, 2, 16)
+    yield Sample("in shares", (q, k, v), {"return_lse": True, "num_splits": 3})
 
 
 def _qk_norm_rope_pack() -> Iterator[Sample]:
@@ -203,9 +204,9 @@ def _qk_norm_rope_pack() -> Iterator[Sample]:
         ("plain", (1, 5, 2, 16), {}),
         ("a batch and odd sizes", (2, 7, 3, 24), {}),
         ("one element of each half", (1, 1, 1, 2), {}),
-        ("for four ranks", (1, 3, 8, 8), {"world": 4}),
         ("for two ranks in three chunks", (2, 3, 12, 8), {"world": 2, "chunks": 3}),
-        ("more tokens and heads than a program", (1, 2, 17, 130), {"eps": 0.1}),
+        ("more tokens than a program", (1, 5, 8, 200), {"eps": 0.1}),
+        ("more heads than a program", (1, 1, 17, 130), {"world": 17}),
     ):
         batch, tokens, heads, width = shape
         angles = random(tokens, width // 2)
@@ -224,7 +225,7 @@ def _norm_modulate() -> Iterator[Sample]:
         ("odd width, modulation shared", (2, 3, 33), 1, {}),
         ("one token", (1, 1, 20), 1, {"eps": 0.1}),
         ("one channel", (1, 2, 1), 1, {}),
-        ("more tokens than a program", (2, 3, 2600), 2, {}),
+        ("more tokens than a program", (2, 5, 2600), 2, {}),
     ):
         batches, tokens, width = shape
         x = 3 + 2 * random(tokens, batches, width).transpose(0, 1)
@@ -239,7 +240,7 @@ def _gate_residual_norm_modulate() -> Iterator[Sample]:
         ("plain", (2, 3, 32), 2, {}),
         ("odd width, modulation shared", (2, 3, 33), 1, {}),
         ("one token", (1, 1, 20), 1, {"eps": 0.1}),
-        ("more tokens than a program", (2, 3, 2600), 2, {}),
+        ("more tokens than a program", (2, 5, 2600), 2, {}),
     ):
         batches, tokens, width = shape
         x = 3 + 2 * random(tokens, batches, width).transpose(0, 1)
@@ -289,9 +290,16 @@ SAMPLES: dict[str, Callable[[], Iterator[Sample]]] = {
 
 
 def _defined_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None, return_lse: bool
-) -> tuple[Tensor, Tensor]:
-    return reference.attention(q, k, v, scale=scale)
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float | None = None,
+    return_lse: bool = False,
+    num_splits: int = 1,
+) -> Tensor | tuple[Tensor, Tensor]:
+    out, lse = reference.attention(q, k, v, scale=scale)
+    return (out, lse) if return_lse else out
 
 
 _DEFINITIONS: dict[str, Callable[..., Any]] = {

@@ -1,16 +1,31 @@
 """The one door every attention of the model goes through."""
 
-# B batch, L M token, H head, d channels of one head
+# B batch, L query, M key, H head, d channels of one head
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Sequence
 from typing import Literal, overload
 
+import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
-from worldweave_kernels import reference
-from worldweave_kernels.dispatch import Candidate, Choice, choose, triton_candidate
+from worldweave_kernels import libraries, reference
+from worldweave_kernels.dispatch import (
+    Candidate,
+    Choice,
+    choose,
+    triton_candidate,
+)
+from worldweave_kernels.libraries import Wanted
+from worldweave_kernels.splits import attend_to_shares, split_count
+
+#: What Triton keeps a head's queries and result of in registers.
+_WIDEST_IN_TRITON = 256
+_LIBRARIES = ("fa4", "fa3", "cudnn", "flash")
+_SPLITTING = (*_LIBRARIES, "triton")
 
 
 @overload
@@ -49,21 +64,39 @@ def attention(
     num_splits: int | Literal["auto"] = "auto",
     backend: str = "auto",
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Return softmax(scale * q k^T) v.
+    """Return softmax(scale * q k^T) v, and with *return_lse* its log-sum-exp.
 
     *q* is (B, L, H, d), *k* and *v* are (B, M, H, d), of any strides; the result is
-    like *q*. No mask: every query sees every key, as in Cosmos-Transfer1.
+    like *q*, the log-sum-exp of each query's scores (B, H, L), natural logarithm, in
+    float32 (float64 for float64). *scale* is d ** -0.5 unless given. No mask: every
+    query sees every key, as in Cosmos-Transfer1.
+
+    *num_splits* shares of the keys are attended to at once and merged, which helps
+    where few heads leave multiprocessors idle; "auto" splits on a GPU where a model
+    of it gains (`splits.split_count`). Libraries compute shares as a batch, for which
+    q is repeated, and k and v are copied where B is not one.
+
+    A gradient through the log-sum-exp or through splits has only the reference.
+    Raise ValueError where shapes, dtypes, devices or *num_splits* do not fit,
+    BackendError where *backend* cannot do it.
     """
-    choice = chosen(q, k, v, backend=backend)
-    if choice.backend == "reference":
+    wanted = _wanted(q, k, v, scale, return_lse, num_splits)
+    name = _choose(wanted, backend).backend
+    splits = _splits(wanted, num_splits, name)
+    if name == "triton":
+        factor = q.shape[-1] ** -0.5 if scale is None else float(scale)
+        out, lse = _through_triton(q, k, v, factor, splits)
+    elif splits > 1:
+        out, lse = _in_shares(name, wanted, splits)
+    elif name == "reference":
         out, lse = reference.attention(q, k, v, scale=scale)
-        return (out, lse) if return_lse else out
-    if return_lse:
-        raise NotImplementedError
-    out = scaled_dot_product_attention(
-        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), scale=scale
-    )
-    return out.transpose(1, 2)
+    else:
+        seen, maybe_lse = libraries.attend(name, wanted)
+        if not return_lse:
+            return seen
+        assert maybe_lse is not None
+        out, lse = seen, maybe_lse
+    return (out, lse) if return_lse else out
 
 
 def chosen(
@@ -77,12 +110,15 @@ def chosen(
     backend: str = "auto",
 ) -> Choice:
     """Return the backend that `attention` takes for these arguments."""
-    candidates = (
-        Candidate("sdpa"),
-        triton_candidate("attention", q),
-        Candidate("reference"),
-    )
-    return choose("attention", candidates, backend)
+    wanted = _wanted(q, k, v, scale, return_lse, num_splits)
+    choice = _choose(wanted, backend)
+    reason = choice.reason
+    if q.device.type == "cuda" and not reason.startswith("asked for"):
+        reason += ", in the order of published speeds"
+    splits = _splits(wanted, num_splits, choice.backend)
+    if splits > 1:
+        reason += f"; the keys in {splits} shares"
+    return choice._replace(reason=reason)
 
 
 def merge_attention(
@@ -90,6 +126,193 @@ def merge_attention(
 ) -> tuple[Tensor, Tensor]:
     """Join attentions of the same queries over disjoint keys into that over all.
 
-    *out* and *other* are (B, L, H, d), their log-sum-exps (B, H, L); so is the result.
+    *out* and *other* are (B, L, H, d), their log-sum-exps (B, H, L); so is the result,
+    in the dtypes of *out* and *lse*. A log-sum-exp of -inf stands for no keys at all.
+    Computed in float32 at least; has gradients. Raise ValueError for other shapes.
     """
-    return reference.merge_attention((out, other), (lse, other_lse))
+    batch, tokens, heads, _ = out.shape
+    if other.shape != out.shape or {lse.shape, other_lse.shape} != {
+        (batch, heads, tokens)
+    }:
+        raise ValueError(
+            f"attentions {tuple(out.shape)} and {tuple(other.shape)} with log-sum-exps "
+            f"{tuple(lse.shape)} and {tuple(other_lse.shape)} cannot be merged; give "
+            "two of (B, L, H, d) and two of (B, H, L)"
+        )
+    wide = torch.promote_types(lse.dtype, torch.float32)
+    lses = [lse.to(wide), other_lse.to(wide)]
+    # Any number may be taken off both: the larger keeps the powers from overflowing.
+    top = torch.maximum(*lses).detach()
+    top = top.masked_fill(top == -math.inf, 0)
+    powers = [(each - top).exp() for each in lses]
+    total = powers[0] + powers[1]
+    empty = total == 0
+    total = total.masked_fill(empty, 1)
+    merged = sum(
+        each.to(wide) * (power / total).transpose(1, 2).unsqueeze(-1)
+        for each, power in zip((out, other), powers, strict=True)
+    )
+    assert isinstance(merged, Tensor)
+    merged_lse = (top + total.log()).masked_fill(empty, -math.inf)
+    return merged.to(out.dtype), merged_lse.to(lse.dtype)
+
+
+def _wanted(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float | None,
+    return_lse: bool,
+    num_splits: int | Literal["auto"],
+) -> Wanted:
+    """Return what is asked of a backend. Raise ValueError where it does not fit."""
+    _refuse_misfit(q, k, v, num_splits)
+    splits = 1 if num_splits == "auto" else num_splits
+    gradient = torch.is_grad_enabled() and (
+        q.requires_grad or k.requires_grad or v.requires_grad
+    )
+    on_gpu = q.device.type == "cuda"
+    capability = torch.cuda.get_device_capability(q.device) if on_gpu else (0, 0)
+    lse = return_lse or splits > 1
+    return Wanted(q, k, v, scale, lse, gradient, splits, capability)
+
+
+def _choose(wanted: Wanted, backend: str) -> Choice:
+    candidates = [
+        Candidate(name, libraries.obstacle(name, wanted)) for name in _LIBRARIES
+    ]
+    if wanted.capability[0] == 9:
+        candidates[0] = candidates[0]._replace(unasked="its strength is sm_100")
+    candidates += [
+        Candidate("sdpa", libraries.obstacle("sdpa", wanted)),
+        _triton_candidate(wanted),
+        Candidate("reference"),
+    ]
+    return choose("attention", candidates, backend)
+
+
+def _triton_candidate(wanted: Wanted) -> Candidate:
+    candidate = triton_candidate("attention", wanted.q)
+    width = wanted.q.shape[-1]
+    obstacle = candidate.obstacle
+    if obstacle is None and wanted.gradient:
+        obstacle = "it has no backward, and a gradient is wanted"
+    elif obstacle is None and width > _WIDEST_IN_TRITON:
+        obstacle = f"heads have {width} channels, more than {_WIDEST_IN_TRITON}"
+    elif obstacle is None and wanted.scale is not None and wanted.scale < 0:
+        obstacle = f"the scale {wanted.scale} is negative"
+    return candidate._replace(obstacle=obstacle)
+
+
+def _splits(wanted: Wanted, num_splits: int | Literal["auto"], backend: str) -> int:
+    """Return into how many shares *backend* splits the keys."""
+    if num_splits != "auto":
+        return num_splits
+    q = wanted.q
+    if q.device.type != "cuda" or wanted.gradient or backend not in _SPLITTING:
+        return 1
+    # FlashAttention 4 works on two blocks of 128 queries at a time; cuDNN, which is
+    # as fast there, is taken to do so too.
+    rows = 256 if wanted.capability[0] == 10 and backend in ("fa4", "cudnn") else 128
+    batch, queries, heads, _ = q.shape
+    tiles = batch * heads * -(-queries // rows)
+    processors = torch.cuda.get_device_properties(q.device).multi_processor_count
+    return split_count(tiles, wanted.k.shape[1], processors)
+
+
+def _in_shares(name: str, wanted: Wanted, splits: int) -> tuple[Tensor, Tensor]:
+    """Attend to shares of the keys through a backend without splits of its own."""
+    q, k, v = wanted[:3]
+    if name == "reference":
+        return _merged([
+            reference.attention(q, *share, scale=wanted.scale)
+            for share in zip(k.chunk(splits, 1), v.chunk(splits, 1), strict=True)
+        ])  # fmt: skip
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        share = wanted._replace(q=q, k=k, v=v, lse=True, splits=1)
+        out, lse = libraries.attend(name, share)
+        assert lse is not None
+        return out, lse
+
+    parts = attend_to_shares(attend, q, k, v, splits)
+    if triton_candidate("attention", q)[1:] == (None, None):
+        out, lse = _merged_by_triton(
+            [out for out, _ in parts], [lse for _, lse in parts]
+        )
+        return out, lse
+    return _merged(parts)
+
+
+def _merged(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Merge *parts* one after another; only the result is rounded to their dtype."""
+    dtype = parts[0][0].dtype
+    wide = [(out.to(lse.dtype), lse) for out, lse in parts]
+    out, lse = functools.reduce(lambda one, two: merge_attention(*one, *two), wide)
+    return out.to(dtype), lse
+
+
+@torch.library.custom_op("worldweave::attention", mutates_args=())
+def _through_triton(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, splits: int
+) -> tuple[Tensor, Tensor]:
+    from worldweave_kernels.in_triton.attention import attention_shares
+    from worldweave_kernels.in_triton.merge import merge
+
+    outs, lses = attention_shares(q, k, v, scale, splits)
+    if splits == 1:
+        return outs[0], lses[0]
+    return merge(outs.unbind(), lses.unbind(), q.dtype)
+
+
+@_through_triton.register_fake
+def _(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, splits: int
+) -> tuple[Tensor, Tensor]:
+    batch, tokens, heads, _ = q.shape
+    wide = torch.promote_types(q.dtype, torch.float32)
+    return q.new_empty(q.shape), q.new_empty((batch, heads, tokens), dtype=wide)
+
+
+@torch.library.custom_op("worldweave::merge_attention", mutates_args=())
+def _merged_by_triton(outs: list[Tensor], lses: list[Tensor]) -> tuple[Tensor, Tensor]:
+    from worldweave_kernels.in_triton.merge import merge
+
+    return merge(outs, lses, outs[0].dtype)
+
+
+@_merged_by_triton.register_fake
+def _(outs: list[Tensor], lses: list[Tensor]) -> tuple[Tensor, Tensor]:
+    return outs[0].new_empty(outs[0].shape), lses[0].new_empty(lses[0].shape)
+
+
+def _refuse_misfit(
+    q: Tensor, k: Tensor, v: Tensor, num_splits: int | Literal["auto"]
+) -> None:
+    """Raise ValueError that says all that does not fit."""
+    misfits = []
+    if q.dim() != 4 or k.dim() != 4:
+        misfits.append("each is (batch, tokens, heads, channels)")
+    else:
+        for axis, what in ((0, "batch sizes"), (2, "heads"), (3, "channels")):
+            if q.shape[axis] != k.shape[axis]:
+                misfits.append(f"{what} are {q.shape[axis]} in q, {k.shape[axis]} in k")
+        if k.shape[1] == 0:
+            misfits.append("there is no key")
+    if v.shape != k.shape:
+        misfits.append("k and v differ in shape")
+    if not (q.dtype == k.dtype == v.dtype and q.is_floating_point()):
+        dtypes = ", ".join(str(x.dtype).removeprefix("torch.") for x in (q, k, v))
+        misfits.append(f"dtypes are {dtypes}; one of floating point is expected")
+    if not q.device == k.device == v.device:
+        misfits.append(f"devices are {q.device}, {k.device}, {v.device}")
+    if misfits:
+        shapes = ", ".join(
+            f"{name} {tuple(x.shape)}" for name, x in {"q": q, "k": k, "v": v}.items()
+        )
+        raise ValueError(f"attention cannot take {shapes}: {'; '.join(misfits)}")
+    if num_splits != "auto" and not 1 <= num_splits <= k.shape[1]:
+        raise ValueError(
+            f"num_splits is {num_splits}; it is 'auto' or from 1 to the number of keys,"
+            f" {k.shape[1]}"
+        )

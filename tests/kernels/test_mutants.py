@@ -46,7 +46,30 @@ SLIPS = {
         ("d = tl.where(total[:, None] >= 1.0, apart, d)", "d = apart"),
         ("if stride[outer] != stride[inner] * size[inner]", "if False"),
     ],
+    ("attention", "attention"): [
+        ("out * shrink[:, None], UPCAST", "out, UPCAST"),
+        ("total * shrink +", "total +"),
+        ("exp2(top - new_top)", "exp2(new_top - top)"),
+        ("return out / total[:, None],", "return out,"),
+        (" * 0.6931471805599453", ""),
+        ("(top + tl.log2(total)) *", "top *"),
+        ('scores = tl.where(there, scores, float("-inf"))', "scores = scores"),
+        ("if whole < keys:", "if whole < 0:"),
+        ("s_vd, whole, keys - whole", "s_vd, 0, keys - whole"),
+        ("s_vd, at, KEYS", "s_vd, 0, KEYS"),
+        ("* L + first", "* L"),
+        ("scale * math.log2(math.e)", "scale"),
+        ("start = tl.program_id(2).to(tl.int64) * SHARE", "start = 0"),
+    ],
+    ("attention", "merge"): [
+        ("total += power", "total = power"),
+        ("out = out / total[:, None]", "out = out"),
+        ("top + tl.log(total)", "tl.log(total)"),
+    ],
 }
+
+#: Without a backward of their own in Triton.
+FORWARD_ONLY = {"attention", "control_inject"}
 
 MUTANTS = [
     Mutant(op, module, right, wrong)
@@ -96,7 +119,11 @@ def _agrees(op, device):
         return all(
             each.holds
             for each in agreements(
-                op, backend="triton", dtype=torch.float32, device=device
+                op,
+                backend="triton",
+                dtype=torch.float32,
+                device=device,
+                gradients=op not in FORWARD_ONLY,
             )
         )
     except Exception as error:  # A mutant may fail in any way.
