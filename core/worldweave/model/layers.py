@@ -62,7 +62,7 @@ class Attention(nn.Module):
         else:
             weights = (self.q_norm.weight, self.k_norm.weight)
             packed = qk_norm_rope_pack(q, k, v, *weights, *rope, eps=EPS)
-            q, k, v = packed[0, 0].unbind(2)
+            q, k, v = packed.squeeze((0, 1)).unbind(2)
         seen = attention(q, k, v, scale=heads[1] ** -0.5)
         out: Tensor = self.out(seen.flatten(-2))
         return out
