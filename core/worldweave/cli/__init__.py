@@ -9,7 +9,7 @@ import typer
 
 from worldweave.cli.bases import bases
 from worldweave.cli.batch import batch
-from worldweave.cli.bench import bench
+from worldweave.cli.bench import app as bench
 from worldweave.cli.check import check
 from worldweave.cli.convert import convert
 from worldweave.cli.data import data
@@ -39,7 +39,6 @@ for command in (
     batch,
     schema,
     import_spec,
-    bench,
     train,
     evaluate,
     bases,
@@ -51,6 +50,7 @@ for command in (
     app.command()(command)
 app.add_typer(plugins, name="plugins")
 app.add_typer(data, name="data")
+app.add_typer(bench, name="bench")
 
 USER_ERROR = 2
 #: As worldweave plan says where the memory is too small.

@@ -1,7 +1,11 @@
-"""worldweave bench: how fast this machine computes a base."""
+"""worldweave bench: how fast this machine computes a base, or single operations."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,12 +13,17 @@ import typer
 
 from worldweave.cli import flags
 from worldweave.cli.arguments import found
+from worldweave_registry import WorldweaveError
 
 if TYPE_CHECKING:
     from worldweave.forecast.measure import Measured
 
+app = typer.Typer()
 
+
+@app.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     base: Annotated[str, typer.Option(help="The base to run.")] = "tiny-world",
     save: Annotated[
         bool,
@@ -35,6 +44,9 @@ def bench(
     ] = None,
 ) -> None:
     """Measure how fast this machine denoises, encodes and decodes."""
+    if context.invoked_subcommand is not None:
+        _refuse_flags(context)
+        return
     # torch takes seconds to import; asking for help should not.
     import torch
 
@@ -55,6 +67,57 @@ def bench(
         print(f"written to {out}")
     if save:
         print(f"saved to {save_rate(measured.rate)}; worldweave plan now tells times")
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True},
+)
+def kernels(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ARGUMENTS",
+            help="Those of python -m worldweave_kernels.bench; --help tells them.",
+        ),
+    ] = None,
+) -> None:
+    """Measure the operations a base is made of, against what else computes them.
+
+    Times, the share of what this machine can reach, and the error, for each operation;
+    with --ranks, how a block divides over several GPUs. Exit code 1: something was
+    computed wrong, or not at all.
+    """
+    from worldweave_kernels.bench.__main__ import main
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            code = main(arguments or [], prog="worldweave bench kernels")
+    except SystemExit as ended:
+        if ended.code:
+            # Of a mistake it prints the usage, too; the last line says what is wrong.
+            line = said.getvalue().strip().splitlines()[-1]
+            raise WorldweaveError(re.sub("^.*?: (error: )?", "", line)) from None
+        return
+    print(said.getvalue(), end="", file=sys.stderr)
+    if code:
+        raise typer.Exit(code)
+
+
+def _refuse_flags(context: typer.Context) -> None:
+    """Refuse flags of `bench` before a subcommand: they would do nothing."""
+    given = [
+        name
+        for name in context.params
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        flag = f"--{given[0].replace('_', '-')}"
+        raise WorldweaveError(
+            f"{flag} belongs to worldweave bench alone; give "
+            f"{context.invoked_subcommand} its own flags, after its name"
+        )
 
 
 def _print(measured: Measured) -> None:

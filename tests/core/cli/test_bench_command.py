@@ -62,3 +62,63 @@ def test_a_base_without_weights_is_measured_with_fresh_ones(tmp_path):
     assert made.rate.weights == "fresh"
     assert made.rate.autoencode is None
     assert [row.part for row in made.rows] == ["evaluation"]
+
+
+KERNELS = ("bench", "kernels", "--device", "cpu")
+
+
+def test_kernels_are_measured_by_their_own_benchmark(run, cache, tmp_path):
+    kept = tmp_path / "k.json"
+    ran = run(
+        *KERNELS, "--op", "weighted_add", "--mode", "forward", "--provider", "eager",
+        "--shapes", "L=32,D=16,N=2", "--repeats", 1, "--json", kept,
+    )  # fmt: skip
+    assert ran.code == 0, ran.stderr
+    assert "weighted_add forward" in ran.stdout
+    assert "Not measured: any GPU" in " ".join(ran.stdout.split())
+    rows = json.loads(kept.read_text())["rows"]
+    assert [row["provider"] for row in rows] == ["eager"]
+    assert not cache.exists()
+
+
+def test_virtual_ranks_are_reached_the_same_way(run, cache):
+    ran = run(*KERNELS, "--ranks", "1,2", "--shapes", "tiny", "--repeats", 1)
+    assert ran.code == 0, ran.stderr
+    assert "compute measured, communication modelled" in ran.stdout
+
+
+def test_the_help_of_kernels_tells_its_flags(run):
+    ran = run("bench", "kernels", "--help")
+    assert ran.code == 0
+    assert ran.stdout.startswith("usage: worldweave bench kernels")
+    assert "--provider" in ran.stdout
+    assert "kernels" in run("bench", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--op", "weighed_add"), "there is no operation 'weighed_add'"),
+        (("--nonsense",), "unrecognized arguments: --nonsense"),
+        (("--ranks", "1,x"), "--ranks is '1,x'; give numbers such as 1,2,4,8"),
+        (("--ranks", "3", "--shapes", "tiny"), "3 GPUs cannot share 4 heads"),
+    ],
+)
+def test_mistakes_about_kernels_are_told_in_a_line(refused, cache, given, said):
+    (line,) = refused(*KERNELS, *given)
+    assert line.startswith(said)
+
+
+def test_what_could_not_be_measured_is_an_exit_code(run, cache, monkeypatch):
+    monkeypatch.setenv("WORLDWEAVE_KERNELS", "attention=triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    ran = run(*KERNELS, "--ranks", 1, "--shapes", "tiny", "--repeats", 1)
+    assert ran.code == 1
+    assert "triton was asked for" in ran.stdout
+
+
+def test_flags_of_bench_are_refused_before_a_subcommand(refused, cache):
+    (line,) = refused("bench", "--save", "kernels")
+    assert line.startswith("--save belongs to worldweave bench alone")
+    (line,) = refused("bench", "kernel")
+    assert "No such command 'kernel'" in line

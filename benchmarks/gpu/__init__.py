@@ -1,0 +1,1 @@
+"""The stages of the measurement on a GPU: predictions, parts, records, report."""
