@@ -1,0 +1,135 @@
+"""The results as lines for a terminal of 110 columns."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+from worldweave_kernels.bench.results import (
+    BASELINES,
+    Ceiling,
+    Machine,
+    Results,
+    Row,
+    spelled,
+)
+
+WIDTH = 110
+_HEAD = (
+    f"  {'':<16}{'ms [20 %, 80 %]':^27}{'B/s':>7}{'FLOP/s':>9}{'roof':>6}"
+    + "".join(f"{name:>11}" for name in ("x official", "x compile", "x library"))
+    + "   error"
+)
+
+
+def header(machine: Machine, ceilings: Sequence[Ceiling]) -> str:
+    """Return what the rows hold for: machine, versions, ceilings of this run."""
+    lines = [
+        f"{machine.name} ({machine.device}"
+        + (f", driver {machine.driver}" if machine.driver else "")
+        + f"), {machine.threads} thread{'s' * (machine.threads != 1)}; torch "
+        f"{machine.torch}, triton {machine.triton or 'none'}, Python {machine.python}",
+        f"commit {machine.commit or 'unknown'}, {machine.date}"
+        + ("" if machine.load is None else f", load before: {machine.load:.1f}"),
+    ]
+    lines += [
+        f"ceilings of this run, random data: copy {number(each.bandwidth / 1e9)} GB/s, "
+        f"{each.dtype} matrix product {number(each.flops / 1e12)} TFLOP/s"
+        for each in ceilings
+    ]
+    return "\n".join(lines)
+
+
+def group(rows: Sequence[Row]) -> str:
+    """Return the rows of one case, a line each, below their title."""
+    first = rows[0]
+    title = f"{first.op} {first.mode}  {spelled(first.shape)}  {first.dtype}"
+    if first.floor is not None:
+        title += f"  floor {number(first.floor * 1e3)} ms"
+    lines = [title, _HEAD]
+    lines += [_line(row) for row in rows if row.time is not None]
+    lines += [
+        f"    {row.provider}: {row.note}"
+        for row in rows
+        if row.time is not None and row.note and row.kind != "auto"
+    ]
+    lines += [_refusal(row) for row in rows if row.time is not None and not row.holds]
+    return "\n".join(lines)
+
+
+def missing(results: Results) -> str:
+    """Return what was not measured, with the reason, once for all cases of it."""
+    cases: dict[tuple[str, str, str], int] = {}
+    for row in results.rows:
+        if row.time is None:
+            key = (row.op, row.provider, row.note)
+            cases[key] = cases.get(key, 0) + 1
+    whose: dict[tuple[str, str], list[str]] = {}
+    for (op, provider, note), count in cases.items():
+        said = f"{op} ({count} case{'s' * (count > 1)})"
+        whose.setdefault((note, provider), []).append(said)
+    who: dict[tuple[str, str], list[str]] = {}
+    for (note, provider), ops in whose.items():
+        who.setdefault((note, ", ".join(ops)), []).append(provider)
+    lines = [
+        textwrap.fill(
+            f"not measured: {', '.join(names)} of {ops}: {note}",
+            WIDTH,
+            subsequent_indent="  ",
+        )
+        for (note, ops), names in who.items()
+    ]
+    lines += [textwrap.fill(note, WIDTH) for note in results.notes]
+    return "\n".join(lines)
+
+
+def table(results: Results) -> str:
+    """Return header, all groups, and what was not measured."""
+    parts = [header(results.machine, results.ceilings)]
+    parts += [group(rows) for rows in results.groups()]
+    return "\n\n".join([*parts, missing(results)]).rstrip() + "\n"
+
+
+def number(x: float) -> str:
+    """Return *x* with three significant digits and no exponent."""
+    if x == 0 or not math.isfinite(x):
+        return f"{x:g}"
+    return f"{x:.{max(0, 2 - math.floor(math.log10(abs(x))))}f}"
+
+
+def scaled(x: float | None) -> str:
+    """Return *x* per second with a prefix for thousands: 4.30 T."""
+    if not x:
+        return "-"
+    power = min(max(int(math.log10(abs(x)) // 3), 0), 5)
+    return f"{number(x / 1000**power)} {' kMGTP'[power]}".rstrip()
+
+
+def label(row: Row) -> str:
+    """Return what to call the provider: of auto, also what it took."""
+    return row.provider if row.kind != "auto" else f"auto: {row.note}"
+
+
+def _line(row: Row) -> str:
+    assert row.time is not None
+    low, middle, high = (
+        number(each * 1e3) for each in (row.time.low, row.time.median, row.time.high)
+    )
+    roof = "" if row.roofline is None else f"{row.roofline:.0%}"
+    speedups = "".join(
+        f"{f'{row.speedup[each]:.2f}' if each in row.speedup else '-':>11}"
+        for each in BASELINES
+    )
+    return (
+        f"  {label(row):<16}{middle:>8} {f'[{low}, {high}]':<18}"
+        f"{scaled(row.bandwidth):>7}{scaled(row.rate):>9}{roof:>6}{speedups}"
+        f"{row.error:>8.0e}"
+    )
+
+
+def _refusal(row: Row) -> str:
+    return (
+        f"    {row.provider} is wrong: its error {row.error:.1e} is above "
+        f"{row.tolerance:.1e}, so it gets no speed-up"
+    )

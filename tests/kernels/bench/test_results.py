@@ -1,0 +1,104 @@
+"""Results: what is compared, and that JSON gives back what it was given."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from worldweave_kernels.bench import (
+    Ceiling,
+    Machine,
+    Results,
+    Row,
+    Timing,
+    compared,
+    from_json,
+)
+
+MACHINE = Machine(
+    device="cpu", name="a CPU", driver=None, python="3.11", torch="2.13", triton=None,
+    threads=1, commit="abc", date="2026-11-21T00:00:00+00:00", load=0.5,
+)  # fmt: skip
+
+
+def row(provider, kind, milliseconds, *, error=1e-7):
+    seconds = milliseconds / 1e3
+    timed = Timing(median=seconds, low=seconds, high=seconds, repeats=20)
+    given = {
+        "op": "weighted_add", "mode": "forward", "shape": {"L": 4, "D": 8, "N": 2},
+        "dtype": "float32", "bytes": 1000, "flops": 2000, "floor": 1e-3,
+    }  # fmt: skip
+    return Row(
+        **given, provider=provider, kind=kind, time=timed, error=error, tolerance=2e-6
+    )
+
+
+def test_json_gives_back_the_same_results():
+    rows = compared([row("official", "official", 4.0), row("triton", "triton", 1.0)])
+    missing = dataclasses.replace(rows[0], time=None, error=None, note="no GPU")
+    results = Results(
+        machine=MACHINE,
+        ceilings=(Ceiling(dtype="float32", bandwidth=1e10, flops=1e11),),
+        rows=(*rows, missing),
+        notes=("a note",),
+    )
+    assert from_json(results.to_json()) == results
+
+
+def test_an_infinite_error_survives_json():
+    results = Results(
+        machine=MACHINE, ceilings=(), rows=(row("a", "triton", 1, error=math.inf),)
+    )
+    assert from_json(results.to_json()).rows[0].error == math.inf
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "3", '{"rows": []}'])
+def test_other_json_is_no_result(text):
+    with pytest.raises(ValueError, match="no result of the benchmark"):
+        from_json(text)
+
+
+def test_results_of_another_schema_are_not_guessed_at():
+    whole = json.loads(Results(machine=MACHINE, ceilings=(), rows=()).to_json())
+    with pytest.raises(ValueError, match="schema 99, this version reads 1"):
+        from_json(json.dumps({**whole, "schema": 99}))
+    del whole["machine"]["torch"]
+    with pytest.raises(ValueError, match=r"incomplete.*torch"):
+        from_json(json.dumps(whole))
+
+
+def test_a_row_is_compared_with_each_baseline():
+    rows = compared(
+        [
+            row("official", "official", 4.0),
+            row("compile", "compile", 2.0),
+            row("cudnn", "library", 1.0),
+            row("flash", "library", 3.0),
+            row("triton", "triton", 2.0),
+        ]
+    )
+    found = {each.provider: each.speedup for each in rows}
+    assert found["triton"] == {"official": 2.0, "compile": 1.0, "library": 0.5}
+    assert found["flash"]["library"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("error", [3e-6, math.inf, math.nan])
+def test_who_computes_it_wrong_gets_no_speed_up(error):
+    wrong = row("triton", "triton", 0.1, error=error)
+    rows = compared([row("official", "official", 4.0), wrong])
+    assert not rows[1].holds
+    assert rows[1].speedup == {}
+
+
+def test_nobody_is_compared_with_a_baseline_that_is_wrong():
+    wrong = row("official", "official", 4.0, error=1.0)
+    rows = compared([wrong, row("triton", "triton", 1.0)])
+    assert rows[1].speedup == {}
+
+
+def test_rates_are_of_the_needed_work():
+    one = row("triton", "triton", 2.0)
+    assert one.bandwidth == pytest.approx(5e5)
+    assert one.rate == pytest.approx(1e6)
+    assert one.roofline == pytest.approx(0.5)
