@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 VIDEO ?=
+# Files of tests over all cores; each test has one.
+SPREAD = --numprocesses auto --maxprocesses 8 --dist loadfile
 
 .PHONY: demo test lint wheel clean
 
@@ -11,7 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/worldweave demo $(if $(VIDEO),"$(VIDEO)")
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 # wait for each other on a busy machine take fifty times as long as one.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# Read by Triton when a kernel is defined, its own among them, which whoever imports
+# it first decides. On a machine with a GPU kernels run as they are.
+on_a_gpu = Path("/dev/nvidiactl").exists()
+os.environ.setdefault("TRITON_INTERPRET", "0" if on_a_gpu else "1")
+
 # Timings never gate a test; and CI tries the same examples each time, so that it
 # judges the change and not the dice.
 settings.register_profile(

@@ -54,8 +54,9 @@ def attention(
     """
     factor = float(q.shape[-1] ** -0.5) if scale is None else scale
     wide_q, wide_k, wide_v = (each.to(_wide(q)) for each in (q, k, v))
-    scores = torch.einsum("blhd,bmhd->bhlm", wide_q, wide_k) * factor
-    out = torch.einsum("bhlm,bmhd->blhd", scores.softmax(dim=-1), wide_v)
+    with _as_written(q):
+        scores = torch.einsum("blhd,bmhd->bhlm", wide_q, wide_k) * factor
+        out = torch.einsum("bhlm,bmhd->blhd", scores.softmax(dim=-1), wide_v)
     return out.to(q.dtype), scores.logsumexp(dim=-1)
 
 
@@ -167,13 +168,19 @@ def control_inject(
     against (...). The zero projections of N branches and their weighted sum.
     """
     dtype = _wide(x)
-    residuals = [
-        F.linear(hidden.to(dtype), weight.to(dtype), bias.to(dtype))
-        for hidden, weight, bias in zip(hiddens, weights, biases, strict=True)
-    ]
+    with _as_written(x):
+        residuals = [
+            F.linear(hidden.to(dtype), weight.to(dtype), bias.to(dtype))
+            for hidden, weight, bias in zip(hiddens, weights, biases, strict=True)
+        ]
     return weighted_add(x.to(dtype), residuals, maps).to(x.dtype)
 
 
 def _wide(x: Tensor) -> torch.dtype:
     """Return the dtype to compute in: float64 for float64, else float32."""
     return torch.promote_types(x.dtype, torch.float32)
+
+
+def _as_written(x: Tensor) -> torch.autocast:
+    """Keep autocast from narrowing products: a definition computes as it says."""
+    return torch.autocast(x.device.type, enabled=False)

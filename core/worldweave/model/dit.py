@@ -34,14 +34,18 @@ class Trunk(nn.Module):
         self.head = Head(config)
 
     def embed(self, latent: Tensor, step: Step) -> Tensor:
-        """Map the latent and its masks to tokens (B, L, D)."""
+        """Map the latent and its masks to tokens (B, L, D).
+
+        In the dtype of the parameters, under autocast too: all that follows is added
+        to these.
+        """
         masks: tuple[Tensor | None, ...] = (step.padding_mask,)
         if self.config.condition_mask:
             masks = (step.condition_mask, *masks)
         tokens: Tensor = self.patch_embed(
             patchify(with_masks(latent, masks), self.config.patch)
         )
-        return tokens
+        return tokens.to(self.positions.t.dtype)
 
     def surroundings(
         self, latent: Tensor, step: Step, ratios: tuple[float, float, float]

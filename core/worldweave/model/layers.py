@@ -29,7 +29,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), EPS)
+        # On GPUs autocast computes norms in float32, and leaves them there.
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), EPS).to(x.dtype)
 
 
 class Attention(nn.Module):

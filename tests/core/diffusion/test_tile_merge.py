@@ -16,9 +16,10 @@ def test_the_first_row_and_column_shrink_and_their_corner_more():
 
 
 def test_in_bfloat16_the_interior_is_exact_and_the_corner_still_shrinks():
-    x = torch.randn(1, 2, 1, 4, 4).to(torch.bfloat16)
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 2, 1, 4, 4, generator=random).to(torch.bfloat16)
     out = tile_merge(x)
     assert out.dtype == torch.bfloat16
     assert torch.equal(out[..., 1:, 1:], x[..., 1:, 1:])
-    corner = (out / x)[..., 0, 0].float()
+    corner = (out.float() / x.float())[..., 0, 0]
     torch.testing.assert_close(corner, torch.full((1, 2, 1), 0.991), rtol=0, atol=0.005)

@@ -33,6 +33,17 @@ def test_the_output_has_the_shape_of_the_latent(base, latent, step):
     assert out.isfinite().all()
 
 
+def test_under_autocast_the_hidden_state_keeps_the_dtype_of_the_parameters(
+    base, latent, step
+):
+    seen = []
+    for block in base.blocks:
+        block.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        base(latent, step)
+    assert seen == [torch.float32] * len(base.blocks)
+
+
 def test_masks_default_to_zeros(base, latent, step):
     zeros = torch.zeros_like(latent[:, :1])
     explicit = step._replace(condition_mask=zeros, padding_mask=zeros)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from worldweave.model.layers import (
@@ -153,6 +154,19 @@ def test_a_norm_brings_any_scale_to_its_weights():
     norm.weight.data = torch.tensor([1.0, 2.0, 3.0])
     out = norm(torch.full((1, 3), 1000.0))
     torch.testing.assert_close(out, torch.tensor([[1.0, 2.0, 3.0]]))
+
+
+def test_a_norm_keeps_its_dtype_under_the_autocast_of_a_gpu():
+    # Which computes norms in float32; torch follows its rules without a GPU, too.
+    with FakeTensorMode(), torch.device("cuda"), torch.no_grad():
+        torch.set_autocast_enabled("cuda", True)
+        try:
+            norm = RMSNorm(8)
+            out = norm(torch.empty(1, 2, 8, dtype=torch.bfloat16))
+            assert F.rms_norm(out, (8,)).dtype == torch.float32
+        finally:
+            torch.set_autocast_enabled("cuda", False)
+    assert out.dtype == torch.bfloat16
 
 
 def test_rotation_reaches_queries_and_keys_of_self_attention_only(config, alive):

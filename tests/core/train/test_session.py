@@ -160,9 +160,10 @@ def test_without_a_compiler_a_module_runs_as_it_is(tmp_path, monkeypatch):
     from torch._inductor import config
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     module, said = torch.nn.Linear(2, 2), []
-    assert compiled_or_not(module, torch.device("cpu"), said.append) is module
+    # Not monkeypatch, which would leave torch without this setting.
+    with config.patch("cpp.cxx", ("no-such-compiler",)):
+        assert compiled_or_not(module, torch.device("cpu"), said.append) is module
     (line,) = said
     assert line.startswith("not compiled, so steps are slower: ")
     assert "no-such-compiler" in line
