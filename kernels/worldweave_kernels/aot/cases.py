@@ -25,7 +25,10 @@ def cases() -> dict[str, Callable[[], object]]:
     return {
         "weighted_add": _weighted_add,
         "weighted_add, normalised": partial(_weighted_add, normalize=True),
-        "weighted_add, backward": partial(_backward, _weighted_add),
+        # As branches are trained: maps are given.
+        "weighted_add, backward": partial(
+            _backward, partial(_weighted_add, maps_learn=False)
+        ),
         "weighted_add, normalised, backward": partial(
             _backward, partial(_weighted_add, normalize=True)
         ),
@@ -37,6 +40,11 @@ def cases() -> dict[str, Callable[[], object]]:
         "norm_modulate, backward": partial(_backward, _norm_modulate),
         "gate_residual_norm_modulate": _gate,
         "gate_residual_norm_modulate, backward": partial(_backward, _gate),
+        # As all is trained on GPUs: the hidden state in float32, what is added not.
+        "gate_residual_norm_modulate, autocast": partial(_gate, torch.float32),
+        "gate_residual_norm_modulate, autocast, backward": partial(
+            _backward, partial(_gate, torch.float32)
+        ),
         "qk_norm_rope_pack": _pack,
         "qk_norm_rope_pack, backward": partial(_backward, _pack),
         "control_inject": _control_inject,
@@ -55,18 +63,19 @@ def _backward(operation: Callable[[], object]) -> None:
         torch.autograd.backward(outs, [torch.empty_like(each) for each in outs])
 
 
-def _hidden(tokens: int = L) -> Tensor:
-    return _tensor(1, tokens, D)
+def _hidden(dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    return _tensor(1, L, D, dtype=dtype)
 
 
 def _maps() -> list[Tensor]:
     return [_tensor(1, L, dtype=torch.float32) for _ in range(N)]
 
 
-def _weighted_add(normalize: bool = False) -> object:
+def _weighted_add(normalize: bool = False, maps_learn: bool = True) -> object:
     residuals = [_hidden() for _ in range(N)]
+    maps = [each if maps_learn else each.detach() for each in _maps()]
     return kernels.weighted_add(
-        _hidden(), residuals, _maps(), normalize=normalize, backend="triton"
+        _hidden(), residuals, maps, normalize=normalize, backend="triton"
     )
 
 
@@ -80,10 +89,14 @@ def _norm_modulate() -> object:
     return kernels.norm_modulate(_hidden(), shift, scale, backend="triton")
 
 
-def _gate() -> object:
+def _gate(dtype: torch.dtype = torch.bfloat16) -> object:
     modulation = [_tensor(1, 1, D) for _ in range(3)]
     return kernels.gate_residual_norm_modulate(
-        _hidden(), _hidden(), *modulation, positions=_tensor(L, D), backend="triton"
+        _hidden(dtype),
+        _hidden(),
+        *modulation,
+        positions=_tensor(L, D, dtype=dtype),
+        backend="triton",
     )
 
 
