@@ -202,6 +202,20 @@ def _attention() -> Iterator[Sample]:
     yield Sample("in shares", (q, k, v), {"return_lse": True, "num_splits": 3})
 
 
+def _merge_attention() -> Iterator[Sample]:
+    random = _random(6)
+    for name, (batch, queries, heads, width) in (
+        ("plain", (2, 7, 3, 16)),
+        ("odd width, more queries than a block", (1, 70, 2, 10)),
+        ("one element", (1, 1, 1, 1)),
+    ):
+        # Heads before tokens in memory, and channels apart from each other.
+        out = random(batch, heads, queries, width).transpose(1, 2)
+        other = random(batch, queries, heads, 2 * width)[..., ::2]
+        lses = [_fixed(5 + 2 * random(batch, heads, queries)) for _ in range(2)]
+        yield Sample(name, (out, lses[0], other, lses[1]), {})
+
+
 def _qk_norm_rope_pack() -> Iterator[Sample]:
     random = _random(2)
     for name, shape, kwargs in (
@@ -286,6 +300,7 @@ def _control_inject() -> Iterator[Sample]:
 SAMPLES: dict[str, Callable[[], Iterator[Sample]]] = {
     "weighted_add": _weighted_add,
     "attention": _attention,
+    "merge_attention": _merge_attention,
     "qk_norm_rope_pack": _qk_norm_rope_pack,
     "norm_modulate": _norm_modulate,
     "gate_residual_norm_modulate": _gate_residual_norm_modulate,
@@ -306,7 +321,14 @@ def _defined_attention(
     return (out, lse) if return_lse else out
 
 
+def _defined_merge(
+    out: Tensor, lse: Tensor, other: Tensor, other_lse: Tensor
+) -> tuple[Tensor, Tensor]:
+    return reference.merge_attention([out, other], [lse, other_lse])
+
+
 _DEFINITIONS: dict[str, Callable[..., Any]] = {
     **{op: getattr(reference, op) for op in SAMPLES},
     "attention": _defined_attention,
+    "merge_attention": _defined_merge,
 }

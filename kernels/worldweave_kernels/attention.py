@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Literal, overload
 
 import torch
@@ -24,6 +22,11 @@ from worldweave_kernels.splits import attend_to_shares, split_count
 
 #: What Triton keeps a head's queries and result of in registers.
 _WIDEST_IN_TRITON = 256
+#: Programs along the second and third axis of a grid, CUDA's limit.
+_MOST_IN_TRITON = 65535
+#: Of the reference on a GPU, unasked: 4 GiB in float32, of which a gradient needs
+#: several. One self-attention of the 7B has 1e11.
+_MOST_SCORES = 2**30
 _LIBRARIES = ("fa4", "fa3", "cudnn", "flash")
 _SPLITTING = (*_LIBRARIES, "triton")
 
@@ -73,10 +76,12 @@ def attention(
 
     *num_splits* shares of the keys are attended to at once and merged, which helps
     where few heads leave multiprocessors idle; "auto" splits on a GPU where a model
-    of it gains (`splits.split_count`). Libraries compute shares as a batch, for which
-    q is repeated, and k and v are copied where B is not one.
+    of it gains (`splits.split_count`). Libraries but FlashAttention 3, which splits
+    itself, compute shares as a batch, for which q is repeated, and k and v are copied
+    where B is not one.
 
-    A gradient through the log-sum-exp or through splits has only the reference.
+    A gradient through the log-sum-exp or through splits has only the reference, which
+    on a GPU is not taken unasked where it would hold more than 2 ** 30 scores.
     Raise ValueError where shapes, dtypes, devices or *num_splits* do not fit,
     BackendError where *backend* cannot do it.
     """
@@ -86,12 +91,12 @@ def attention(
     if name == "triton":
         factor = q.shape[-1] ** -0.5 if scale is None else float(scale)
         out, lse = _through_triton(q, k, v, factor, splits)
-    elif splits > 1:
+    elif splits > 1 and name not in libraries.SPLITTING:
         out, lse = _in_shares(name, wanted, splits)
     elif name == "reference":
         out, lse = reference.attention(q, k, v, scale=scale)
     else:
-        seen, maybe_lse = libraries.attend(name, wanted)
+        seen, maybe_lse = libraries.attend(name, wanted._replace(splits=splits))
         if not return_lse:
             return seen
         assert maybe_lse is not None
@@ -122,39 +127,46 @@ def chosen(
 
 
 def merge_attention(
-    out: Tensor, lse: Tensor, other: Tensor, other_lse: Tensor
+    out: Tensor,
+    lse: Tensor,
+    other: Tensor,
+    other_lse: Tensor,
+    *,
+    backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Join attentions of the same queries over disjoint keys into that over all.
 
     *out* and *other* are (B, L, H, d), their log-sum-exps (B, H, L); so is the result,
     in the dtypes of *out* and *lse*. A log-sum-exp of -inf stands for no keys at all.
-    Computed in float32 at least; has gradients. Raise ValueError for other shapes.
+    Computed in float32 at least. Gradients have only the reference. Raise ValueError
+    for other shapes or several devices.
     """
+    outs, lses = [out, other], [lse, other_lse]
     batch, tokens, heads, _ = out.shape
-    if other.shape != out.shape or {lse.shape, other_lse.shape} != {
-        (batch, heads, tokens)
-    }:
+    if other.shape != out.shape or any(
+        each.shape != (batch, heads, tokens) for each in lses
+    ):
         raise ValueError(
             f"attentions {tuple(out.shape)} and {tuple(other.shape)} with log-sum-exps "
             f"{tuple(lse.shape)} and {tuple(other_lse.shape)} cannot be merged; give "
             "two of (B, L, H, d) and two of (B, H, L)"
         )
-    wide = torch.promote_types(lse.dtype, torch.float32)
-    lses = [lse.to(wide), other_lse.to(wide)]
-    # Any number may be taken off both: the larger keeps the powers from overflowing.
-    top = torch.maximum(*lses).detach()
-    top = top.masked_fill(top == -math.inf, 0)
-    powers = [(each - top).exp() for each in lses]
-    total = powers[0] + powers[1]
-    empty = total == 0
-    total = total.masked_fill(empty, 1)
-    merged = sum(
-        each.to(wide) * (power / total).transpose(1, 2).unsqueeze(-1)
-        for each, power in zip((out, other), powers, strict=True)
-    )
-    assert isinstance(merged, Tensor)
-    merged_lse = (top + total.log()).masked_fill(empty, -math.inf)
-    return merged.to(out.dtype), merged_lse.to(lse.dtype)
+    if any(each.device != out.device for each in (other, *lses)):
+        devices = ", ".join(str(each.device) for each in (*outs, *lses))
+        raise ValueError(f"attentions on {devices} cannot be merged; give one device")
+    return _merged(outs, lses, backend)
+
+
+def merge_chosen(
+    out: Tensor,
+    lse: Tensor,
+    other: Tensor,
+    other_lse: Tensor,
+    *,
+    backend: str = "auto",
+) -> Choice:
+    """Return the backend that `merge_attention` takes for these arguments."""
+    return _choose_merge([out, other], [lse, other_lse], backend)
 
 
 def _wanted(
@@ -178,30 +190,50 @@ def _wanted(
 
 
 def _choose(wanted: Wanted, backend: str) -> Choice:
-    candidates = [
-        Candidate(name, libraries.obstacle(name, wanted)) for name in _LIBRARIES
-    ]
-    if wanted.capability[0] == 9:
-        candidates[0] = candidates[0]._replace(unasked="its strength is sm_100")
-    candidates += [
-        Candidate("sdpa", libraries.obstacle("sdpa", wanted)),
-        _triton_candidate(wanted),
-        Candidate("reference"),
-    ]
-    return choose("attention", candidates, backend)
+    return choose("attention", _candidates(wanted), backend)
 
 
-def _triton_candidate(wanted: Wanted) -> Candidate:
-    candidate = triton_candidate("attention", wanted.q)
-    width = wanted.q.shape[-1]
+def _candidates(wanted: Wanted) -> Iterator[Candidate]:
+    """Yield the backends, the preferred first: none is examined that is not needed."""
+    for name in (*_LIBRARIES, "sdpa"):
+        unasked = None
+        if name == "fa4" and wanted.capability[0] == 9:
+            unasked = "its strength is sm_100"
+        yield Candidate(name, libraries.obstacle(name, wanted), unasked)
+    triton = _in_triton(wanted.q, wanted.gradient, wanted.splits)
+    if triton.obstacle is None:
+        triton = triton._replace(obstacle=libraries.not_positive(wanted))
+    yield triton
+    yield Candidate("reference", unasked=_too_many_scores(wanted))
+
+
+def _in_triton(x: Tensor, gradient: bool, splits: int) -> Candidate:
+    """Return Triton as a candidate for attention, or its merge, of x (B, L, H, d)."""
+    candidate = triton_candidate(x)
+    batch, _, heads, width = x.shape
     obstacle = candidate.obstacle
-    if obstacle is None and wanted.gradient:
+    if obstacle is not None:
+        return candidate
+    if gradient:
         obstacle = "it has no backward, and a gradient is wanted"
-    elif obstacle is None and width > _WIDEST_IN_TRITON:
+    elif width > _WIDEST_IN_TRITON:
         obstacle = f"heads have {width} channels, more than {_WIDEST_IN_TRITON}"
-    elif obstacle is None and wanted.scale is not None and wanted.scale < 0:
-        obstacle = f"the scale {wanted.scale} is negative"
+    elif batch * heads > _MOST_IN_TRITON or splits > _MOST_IN_TRITON:
+        obstacle = f"it takes at most {_MOST_IN_TRITON} heads, of all videos, or splits"
     return candidate._replace(obstacle=obstacle)
+
+
+def _too_many_scores(wanted: Wanted) -> str | None:
+    """Return why the reference, which holds every score, is not taken unasked."""
+    batch, queries, heads, _ = wanted.q.shape
+    scores = batch * heads * queries * wanted.k.shape[1]
+    if wanted.q.device.type != "cuda" or scores <= _MOST_SCORES:
+        return None
+    size = torch.promote_types(wanted.q.dtype, torch.float32).itemsize
+    return (
+        f"its scores would take {scores * size / 1e9:.0f} GB, several times over; give "
+        "up what keeps the others from it, or ask for backend='reference'"
+    )
 
 
 def _splits(wanted: Wanted, num_splits: int | Literal["auto"], backend: str) -> int:
@@ -216,18 +248,24 @@ def _splits(wanted: Wanted, num_splits: int | Literal["auto"], backend: str) -> 
     rows = 256 if wanted.capability[0] == 10 and backend in ("fa4", "cudnn") else 128
     batch, queries, heads, _ = q.shape
     tiles = batch * heads * -(-queries // rows)
-    processors = torch.cuda.get_device_properties(q.device).multi_processor_count
-    return split_count(tiles, wanted.k.shape[1], processors)
+    return split_count(tiles, wanted.k.shape[1], _processors(q.device))
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _processors(gpu: torch.device) -> int:
+    # The properties themselves cannot be traced.
+    return torch.cuda.get_device_properties(gpu).multi_processor_count
 
 
 def _in_shares(name: str, wanted: Wanted, splits: int) -> tuple[Tensor, Tensor]:
-    """Attend to shares of the keys through a backend without splits of its own."""
+    """Attend to shares of the keys through a backend that does not split them."""
     q, k, v = wanted[:3]
     if name == "reference":
-        return _merged([
+        parts = [
             reference.attention(q, *share, scale=wanted.scale)
             for share in zip(k.chunk(splits, 1), v.chunk(splits, 1), strict=True)
-        ])  # fmt: skip
+        ]
+        return reference.merge_attention([o for o, _ in parts], [e for _, e in parts])
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         share = wanted._replace(q=q, k=k, v=v, lse=True, splits=1)
@@ -236,20 +274,24 @@ def _in_shares(name: str, wanted: Wanted, splits: int) -> tuple[Tensor, Tensor]:
         return out, lse
 
     parts = attend_to_shares(attend, q, k, v, splits)
-    if triton_candidate("attention", q)[1:] == (None, None):
-        out, lse = _merged_by_triton(
-            [out for out, _ in parts], [lse for _, lse in parts]
-        )
-        return out, lse
-    return _merged(parts)
+    return _merged([out for out, _ in parts], [lse for _, lse in parts], "auto")
 
 
-def _merged(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Merge *parts* one after another; only the result is rounded to their dtype."""
-    dtype = parts[0][0].dtype
-    wide = [(out.to(lse.dtype), lse) for out, lse in parts]
-    out, lse = functools.reduce(lambda one, two: merge_attention(*one, *two), wide)
-    return out.to(dtype), lse
+def _merged(
+    outs: list[Tensor], lses: list[Tensor], backend: str
+) -> tuple[Tensor, Tensor]:
+    if _choose_merge(outs, lses, backend).backend == "reference":
+        return reference.merge_attention(outs, lses)
+    out, lse = _merged_by_triton(outs, lses)
+    return out, lse
+
+
+def _choose_merge(outs: list[Tensor], lses: list[Tensor], backend: str) -> Choice:
+    gradient = torch.is_grad_enabled() and any(
+        each.requires_grad for each in (*outs, *lses)
+    )
+    candidates = (_in_triton(outs[0], gradient, 1), Candidate("reference"))
+    return choose("merge_attention", candidates, backend)
 
 
 @torch.library.custom_op("worldweave::attention", mutates_args=())

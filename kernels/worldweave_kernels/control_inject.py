@@ -62,7 +62,7 @@ def chosen(
     backend: str = "auto",
 ) -> Choice:
     """Return the backend that `control_inject` takes for these arguments."""
-    triton = triton_candidate("control_inject", x)
+    triton = triton_candidate(x)
     tensors = (x, *hiddens, *weights, *biases, *maps)
     dtypes = {each.dtype for each in (x, *hiddens, *weights, *biases)}
     if triton.obstacle is None and len(dtypes) > 1:

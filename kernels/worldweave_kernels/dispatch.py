@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ ENVIRONMENT = "WORLDWEAVE_KERNELS"
 BACKENDS = {
     "weighted_add": ("triton", "reference"),
     "attention": ("fa4", "fa3", "cudnn", "flash", "sdpa", "triton", "reference"),
+    "merge_attention": ("triton", "reference"),
     "qk_norm_rope_pack": ("triton", "reference"),
     "norm_modulate": ("triton", "reference"),
     "gate_residual_norm_modulate": ("triton", "reference"),
@@ -25,6 +26,8 @@ BACKENDS = {
 }
 
 _TRITON_IS_INSTALLED = find_spec("triton") is not None
+#: What Triton takes for true in its environment, in any case of letters.
+_TRUE = ("1", "true", "on", "yes", "y")
 
 
 class BackendError(ValueError):
@@ -53,11 +56,12 @@ class Choice(NamedTuple):
         return "\n  not ".join((*lines, *self.passed_over))
 
 
-def choose(op: str, candidates: Sequence[Candidate], requested: str) -> Choice:
+def choose(op: str, candidates: Iterable[Candidate], requested: str) -> Choice:
     """Return the first candidate that can compute *op*, or the one that was asked for.
 
-    *requested* is the call's argument: a backend or "auto". Raise BackendError where
-    what was asked for, here or in the environment, is unknown or cannot compute it.
+    *requested* is the call's argument: a backend or "auto". Candidates after the one
+    that is taken are not looked at. Raise BackendError where what was asked for, here
+    or in the environment, is unknown or cannot compute it.
     """
     asked, whose = requested, "backend="
     if asked == "auto":
@@ -86,22 +90,23 @@ def choose(op: str, candidates: Sequence[Candidate], requested: str) -> Choice:
     raise BackendError(f"no backend can compute {op}: {'; '.join(passed_over)}")
 
 
-def triton_candidate(op: str, *tensors: Tensor) -> Candidate:
-    """Return Triton as a candidate for *tensors*, which lie on one device."""
-    device = tensors[0].device
-    unasked = None
+def triton_candidate(x: Tensor) -> Candidate:
+    """Return Triton as a candidate for the device of *x*."""
+    interpreted = os.environ.get("TRITON_INTERPRET", "").lower() in _TRUE
     obstacle = None
     if not _TRITON_IS_INSTALLED:
         obstacle = "triton is not installed"
-    elif device.type == "cuda":
-        if torch.cuda.get_device_capability(device) < (8, 0):
+    elif x.device.type == "cuda":
+        # Torch calls GPUs of AMD "cuda" too, and their architecture a capability.
+        if torch.version.hip is not None:
+            obstacle = "its sizes are for GPUs of NVIDIA"
+        elif torch.cuda.get_device_capability(x.device) < (8, 0):
             obstacle = "the GPU is older than sm_80"
-    elif device.type != "cpu":
-        obstacle = f"the tensors are on {device.type}"
-    elif os.environ.get("TRITON_INTERPRET") != "1":
+    elif x.device.type != "cpu":
+        obstacle = f"the tensors are on {x.device.type}"
+    elif not interpreted:
         obstacle = "the tensors are on the CPU"
-    else:
-        unasked = "Triton's interpreter is for tests"
+    unasked = "Triton's interpreter is for tests" if interpreted else None
     return Candidate("triton", obstacle, unasked)
 
 

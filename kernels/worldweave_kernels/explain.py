@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from worldweave_kernels.attention import chosen as attention
+from worldweave_kernels.attention import merge_chosen as merge_attention
 from worldweave_kernels.control_inject import chosen as control_inject
 from worldweave_kernels.dispatch import BACKENDS, Choice
 from worldweave_kernels.norm_modulate import (
@@ -18,6 +19,7 @@ from worldweave_kernels.weighted_add import chosen as weighted_add
 _CHOOSERS: dict[str, Callable[..., Choice]] = {
     "weighted_add": weighted_add,
     "attention": attention,
+    "merge_attention": merge_attention,
     "qk_norm_rope_pack": qk_norm_rope_pack,
     "norm_modulate": norm_modulate_chosen,
     "gate_residual_norm_modulate": gate_residual_norm_modulate_chosen,

@@ -15,6 +15,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 aten = torch.ops.aten
 
+#: Those that split the keys themselves.
+SPLITTING = ("fa3",)
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -57,20 +59,33 @@ def obstacle(name: str, wanted: Wanted) -> str | None:
 def attend(name: str, wanted: Wanted) -> tuple[Tensor, Tensor | None]:
     """Return softmax(scale * q k^T) v, (B, L, H, d), and the log-sum-exp, (B, H, L).
 
-    The latter is None where it is not wanted and comes at a cost. Splits are not
-    looked at.
+    The latter is None where it is not wanted and comes at a cost. The result is in
+    the dtype of q, under autocast too. Of all, only those in `SPLITTING` look at how
+    many splits are wanted.
     """
     if name in ("fa4", "fa3"):
         if wanted.gradient:
-            return _PACKAGES[name](*wanted[:4], wanted.lse)
-        out, lse = _from_package(*wanted[:4], name)
+            return _PACKAGES[name](*wanted[:4], wanted.splits, wanted.lse)
+        out, lse = _from_package(*wanted[:4], wanted.splits, name)
         return out, lse
     heads_first = [x.transpose(1, 2) for x in wanted[:3]]
     out, lse = _IN_TORCH[name](heads_first, wanted)
-    return out.transpose(1, 2), lse
+    return out.transpose(1, 2).to(wanted.q.dtype), lse
+
+
+def not_positive(wanted: Wanted) -> str | None:
+    """Return what keeps those from it that take the largest score before they scale.
+
+    Times zero, the -inf of a key that is not there is no number.
+    """
+    if wanted.scale is None or wanted.scale > 0:
+        return None
+    return f"the scale {wanted.scale} is not positive"
 
 
 def _sdpa_obstacle(wanted: Wanted) -> str | None:
+    if wanted.q.device.type == "cuda" and not_positive(wanted) is not None:
+        return not_positive(wanted)
     if not wanted.lse:
         return None
     if wanted.gradient:
@@ -101,18 +116,22 @@ def _cuda_obstacle(wanted: Wanted) -> str | None:
         return "there are no queries"
     if wanted.gradient and wanted.lse:
         return _LSE_HAS_NO_GRADIENT
-    return _misaligned(wanted)
+    return not_positive(wanted) or _misaligned(wanted)
 
 
 def _misaligned(wanted: Wanted) -> str | None:
-    """Return what keeps *wanted* from being read sixteen bytes at a time."""
+    """Return what keeps *wanted* from being read sixteen bytes at a time.
+
+    Where a tensor begins cannot be traced: compiling, only its strides are looked at.
+    """
     size = wanted.q.element_size()
     if wanted.q.shape[-1] % 8:
         return f"heads of {wanted.q.shape[-1]} channels are no multiple of 8"
     for x in wanted[:3]:
         if x.stride(-1) != 1:
             return "the channels of a head do not lie side by side"
-        if any(step * size % 16 for step in (*x.stride()[:3], x.storage_offset())):
+        first = 0 if torch.compiler.is_compiling() else x.storage_offset()
+        if any(step * size % 16 for step in (*x.stride()[:3], first)):
             return "tokens or heads do not begin at multiples of 16 bytes"
     return None
 
@@ -134,6 +153,8 @@ def _fa3_obstacle(wanted: Wanted) -> str | None:
         return "it is for sm_90"
     if wanted.gradient and torch.compiler.is_compiling():
         return "torch.compile cannot trace its gradient"
+    if wanted.splits > 256:
+        return "it takes at most 256 splits"
     return _too_wide(wanted, 256)
 
 
@@ -171,23 +192,33 @@ def _too_wide(wanted: Wanted, most: int) -> str | None:
 
 
 def _fa4(
-    q: Tensor, k: Tensor, v: Tensor, scale: float | None, lse: bool
+    q: Tensor, k: Tensor, v: Tensor, scale: float | None, splits: int, lse: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """FlashAttention 4, github.com/Dao-AILab/flash-attention, flash_attn/cute."""
+    """FlashAttention 4, github.com/Dao-AILab/flash-attention, flash_attn/cute.
+
+    From its pull request 2271 (February 2026) on, which brought `return_lse`. Its own
+    splits are not used.
+    """
     compute: Any = import_module("flash_attn.cute").flash_attn_func
     return _pair(compute(q, k, v, softmax_scale=scale, return_lse=lse))
 
 
 def _fa3(
-    q: Tensor, k: Tensor, v: Tensor, scale: float | None, lse: bool
+    q: Tensor, k: Tensor, v: Tensor, scale: float | None, splits: int, lse: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """FlashAttention 3, the same repository, hopper/flash_attn_interface.py."""
+    """FlashAttention 3, the same repository, hopper/flash_attn_interface.py.
+
+    From its pull request 1851 (August 2025) on, which brought `return_attn_probs`, and
+    built with splits, as it is unless told otherwise.
+    """
     compute: Any = import_module("flash_attn_interface").flash_attn_func
-    return _pair(compute(q, k, v, softmax_scale=scale, return_attn_probs=lse))
+    return _pair(
+        compute(q, k, v, softmax_scale=scale, num_splits=splits, return_attn_probs=lse)
+    )
 
 
 def _pair(result: Any) -> tuple[Tensor, Tensor | None]:
-    """Return what versions of FlashAttention give, with and without a log-sum-exp."""
+    """Return what FlashAttention gives: without a log-sum-exp, FA4 may give a pair."""
     if isinstance(result, Tensor):
         return result, None
     return result[0], result[1]
@@ -195,16 +226,16 @@ def _pair(result: Any) -> tuple[Tensor, Tensor | None]:
 
 @torch.library.custom_op("worldweave::attention_from_package", mutates_args=())
 def _from_package(
-    q: Tensor, k: Tensor, v: Tensor, scale: float | None, name: str
+    q: Tensor, k: Tensor, v: Tensor, scale: float | None, splits: int, name: str
 ) -> tuple[Tensor, Tensor]:
-    out, lse = _PACKAGES[name](q, k, v, scale, True)
+    out, lse = _PACKAGES[name](q, k, v, scale, splits, True)
     assert lse is not None
     return out, lse
 
 
 @_from_package.register_fake
 def _(
-    q: Tensor, k: Tensor, v: Tensor, scale: float | None, name: str
+    q: Tensor, k: Tensor, v: Tensor, scale: float | None, splits: int, name: str
 ) -> tuple[Tensor, Tensor]:
     lse = q.new_empty((q.shape[0], q.shape[2], q.shape[1]), dtype=torch.float32)
     return q.new_empty(q.shape), lse

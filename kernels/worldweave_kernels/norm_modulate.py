@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from worldweave_kernels import reference
+from worldweave_kernels.contract import refuse_kind, with_programs_for
 from worldweave_kernels.dispatch import Candidate, Choice, choose, triton_candidate
 
 #: Triton keeps a whole row in registers.
@@ -32,7 +33,8 @@ def norm_modulate(
     *shift* and *scale* are (B or 1, 1, D): adaptive layer norm (arXiv 2212.09748).
     Computed in float32 (float64 for float64), rounded once. Differentiable in all
     three. With Triton, any strides are read as they are if channels lie side by side,
-    and copied first if not. Raise ValueError where shapes or devices do not fit.
+    and copied first if not. Raise ValueError where shapes, dtypes or devices do not
+    fit, BackendError where *backend* cannot compute this.
     """
     _refuse_misfit(x, {"shift": shift, "scale": scale})
     choice = norm_modulate_chosen(x, shift, scale, eps=eps, backend=backend)
@@ -108,7 +110,7 @@ def gate_residual_norm_modulate_chosen(
 
 
 def _chosen(op: str, x: Tensor, backend: str) -> Choice:
-    triton = triton_candidate(op, x)
+    triton = with_programs_for(triton_candidate(x), B=x.shape[0])
     if x.shape[-1] > _WIDEST:
         obstacle = f"x has {x.shape[-1]} channels and a row of it holds {_WIDEST}"
         triton = triton._replace(obstacle=triton.obstacle or obstacle)
@@ -121,6 +123,7 @@ def _refuse_misfit(
     y: Tensor | None = None,
     positions: Tensor | None = None,
 ) -> None:
+    refuse_kind("x", x, "x", x)
     if x.ndim != 3:
         raise ValueError(f"x is {tuple(x.shape)}; it must be (B, L, D)")
     batch, tokens, width = x.shape
@@ -136,11 +139,7 @@ def _refuse_misfit(
                 f"{name} is {tuple(each.shape)} but x is {tuple(x.shape)}; "
                 f"{name} must be {shapes}"
             )
-        if each.device != x.device:
-            raise ValueError(
-                f"{name} is on {each.device} but x on {x.device}; "
-                "move them to one device"
-            )
+        refuse_kind(name, each, "x", x)
 
 
 @torch.library.custom_op(
@@ -178,7 +177,8 @@ def _gate_residual_norm_modulate(
     "worldweave::norm_modulate_backward",
     mutates_args=(),
     schema="(Tensor out_grad, Tensor? total_grad, Tensor total, Tensor? y, "
-    "Tensor? gate, Tensor scale, float eps, bool[] wants) -> Tensor[]",
+    "Tensor? gate, Tensor scale, float eps, ScalarType? y_dtype, bool[] wants) "
+    "-> Tensor[]",
 )
 def _backward(
     out_grad: Tensor,
@@ -188,13 +188,19 @@ def _backward(
     gate: Tensor | None,
     scale: Tensor,
     eps: float,
+    y_dtype: torch.dtype | None,
     wants: list[bool],
 ) -> list[Tensor]:
-    """Return the wanted gradients of x, y, gate, shift and scale, in this order."""
+    """Return the wanted gradients of x, y, gate, shift and scale, in this order.
+
+    That of y is of *y_dtype*: y itself is not always kept.
+    """
     from worldweave_kernels.in_triton import norm_modulate as kernels
 
     wanted = dict(zip(_SLOPES, wants, strict=True))
-    given = kernels.backward(out_grad, total_grad, total, y, gate, scale, eps, wanted)
+    given = kernels.backward(
+        out_grad, total_grad, total, y, gate, scale, eps, y_dtype, wanted
+    )
     return [given[name] for name in _SLOPES if wanted[name]]
 
 
@@ -217,11 +223,13 @@ def _(
     gate: Tensor | None,
     scale: Tensor,
     eps: float,
+    y_dtype: torch.dtype | None,
     wants: list[bool],
 ) -> list[Tensor]:
     batch, _, width = total.shape
     wide = torch.promote_types(total.dtype, torch.float32)
-    alike = [total.new_empty(total.shape) for wanted in wants[:2] if wanted]
+    dtypes = zip((total.dtype, y_dtype), wants, strict=False)
+    alike = [total.new_empty(total.shape, dtype=each) for each, w in dtypes if w]
     sums = [total.new_empty((batch, 1, width), dtype=wide) for w in wants[2:] if w]
     return alike + sums
 
@@ -233,6 +241,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         "shift": (shift.shape, shift.dtype),
         "scale": (scale.shape, scale.dtype),
     }
+    ctx.y_dtype = None
     ctx.save_for_backward(x, None, None, scale)
 
 
@@ -255,6 +264,7 @@ def _keep_residual(
         for name, each in named.items()
         if each is not None
     }
+    ctx.y_dtype = None if y is None else y.dtype
     # y is as large as x: it is not kept for a frozen gate.
     y, gate = (y if wants_gate else None), (gate if wants_y else None)
     ctx.save_for_backward(output[0], y, gate, scale)
@@ -273,8 +283,9 @@ def _residual_gradients(
     if wants["positions"]:
         # Added as they are, they have the gradient of x, summed over the batch.
         slope = slopes["x"]
-        wide = torch.promote_types(slope.dtype, torch.float32)
         _, dtype = ctx.given["positions"]
+        wide = torch.promote_types(slope.dtype, dtype)
+        # Torch adds in float32 whatever it returns: no copy of it is made in that.
         slopes["positions"] = slope.sum(0, dtype=wide).to(dtype)
     return (*(slopes.get(name) for name in names), None)
 
@@ -290,7 +301,9 @@ def _slopes(
     if out_grad is None:
         out_grad = torch.zeros_like(total)
     asked = [wants.get(name, False) for name in _SLOPES]
-    found = _backward(out_grad, total_grad, total, y, gate, scale, ctx.eps, asked)
+    found = _backward(
+        out_grad, total_grad, total, y, gate, scale, ctx.eps, ctx.y_dtype, asked
+    )
     names = [name for name, wanted in zip(_SLOPES, asked, strict=True) if wanted]
     slopes = dict(zip(names, found, strict=True))
     for name in slopes.keys() & {"gate", "shift", "scale"}:

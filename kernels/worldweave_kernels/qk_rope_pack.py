@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from worldweave_kernels import reference
+from worldweave_kernels.contract import refuse_kind, with_programs_for
 from worldweave_kernels.dispatch import Candidate, Choice, choose, triton_candidate
 
 
@@ -34,9 +35,12 @@ def qk_norm_rope_pack(
     (chunks, world, B, L, 3, H / (world * chunks), d); with one rank and one chunk,
     `result[0, 0].unbind(2)` is the plain q, k, v. Computed in float32 (float64 for
     float64), rounded once. Differentiable in all seven. With Triton, any strides are
-    read as they are if channels lie side by side, and copied first if not. Raise
-    ValueError where shapes, dtypes or devices do not fit, d is odd, or world * chunks
-    does not divide H.
+    read as they are if channels lie side by side, and copied first if not; so is a
+    gradient that is not laid out as the result, once. That of `unbind` is laid out
+    so, but it stacks three gradients: 6 passes over tensors as large as q, before
+    the 8 of this backward pass. Raise ValueError where shapes, dtypes or devices do
+    not fit, d is odd, or world * chunks does not divide H, BackendError where
+    *backend* cannot compute this.
     """
     _refuse_misfit(q, k, v, q_weight, k_weight, cos, sin)
     _refuse_uneven(q.shape[2], world, chunks)
@@ -67,8 +71,9 @@ def chosen(
     backend: str = "auto",
 ) -> Choice:
     """Return the backend that `qk_norm_rope_pack` takes for these arguments."""
-    op = "qk_norm_rope_pack"
-    return choose(op, (triton_candidate(op, q), Candidate("reference")), backend)
+    # A program covers one head at least: there are no more blocks of them.
+    triton = with_programs_for(triton_candidate(q), B=q.shape[0], H=q.shape[2])
+    return choose("qk_norm_rope_pack", (triton, Candidate("reference")), backend)
 
 
 def _refuse_misfit(
@@ -80,6 +85,7 @@ def _refuse_misfit(
     cos: Tensor,
     sin: Tensor,
 ) -> None:
+    refuse_kind("q", q, "q", q)
     if q.ndim != 4 or q.shape[-1] % 2:
         raise ValueError(
             f"q is {tuple(q.shape)}; it must be (B, L, H, d) with an even d, whose "
@@ -100,11 +106,7 @@ def _refuse_misfit(
                 f"{name} is {tuple(each.shape)} but q is {tuple(q.shape)}; "
                 f"{name} must be {shape}"
             )
-        if each.device != q.device:
-            raise ValueError(
-                f"{name} is on {each.device} but q on {q.device}; "
-                "move them to one device"
-            )
+        refuse_kind(name, each, "q", q)
         if name in ("k", "v") and each.dtype != q.dtype:
             raise ValueError(
                 f"{name} is {each.dtype} but q is {q.dtype}; they must be alike"
@@ -209,6 +211,8 @@ def _gradients(ctx: Any, out_grad: Tensor) -> tuple[Tensor | None, ...]:
     q, k, q_weight, k_weight, *turns = ctx.saved_tensors
     needs = ctx.needs_input_grad
     needs_turn = needs[5] or needs[6]
+    # Here, not once for each of q, k and v, where it is not laid out as the result.
+    out_grad = out_grad.contiguous()
 
     def slopes(slot: int, x: Tensor, weight: Tensor, *wants: bool) -> list[Any]:
         if not any(wants):

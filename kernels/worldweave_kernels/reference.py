@@ -7,6 +7,7 @@ All of them compute in at least float32 and round once, to the dtype of their in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -65,13 +66,17 @@ def merge_attention(
 ) -> tuple[Tensor, Tensor]:
     """Join attentions of the same queries over disjoint keys into that over all keys.
 
-    *outs* are (B, L, H, d), *lses* (B, H, L) as `attention` returns them.
+    *outs* are (B, L, H, d), *lses* (B, H, L) as `attention` returns them; the results
+    have the dtypes of the first of each. A log-sum-exp of -inf stands for no keys.
     """
-    lse = torch.stack(list(lses))
-    total = lse.logsumexp(dim=0)
-    share_of = (lse - total).exp().transpose(2, 3).unsqueeze(-1)
-    wide = torch.stack([out.to(share_of.dtype) for out in outs])
-    return (wide * share_of).sum(dim=0).to(outs[0].dtype), total
+    wide = torch.stack([lse.to(_wide(lse)) for lse in lses])
+    total = wide.logsumexp(dim=0)
+    # Of shares without keys alone, a softmax is no number.
+    empty = total == -math.inf
+    share_of = wide.masked_fill(empty, 0).softmax(dim=0).masked_fill(empty, 0)
+    share_of = share_of.transpose(2, 3).unsqueeze(-1)
+    out = (torch.stack([out.to(wide.dtype) for out in outs]) * share_of).sum(dim=0)
+    return out.to(outs[0].dtype), total.to(lses[0].dtype)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -48,13 +48,19 @@ def weighted_add(
     *,
     itemsize: int = 2,
     backward: bool = False,
+    of_maps: bool = True,
 ) -> Work:
     """Return the work of x + sum of N maps times residuals; maps are float32.
 
     Backward reads the gradient of the result and every residual, and writes the
     gradients of residuals and maps. That of x is the gradient of the result itself.
+    Without *of_maps*, which is how branches are trained, backward scales the gradient
+    of the result by each map, and needs no residual.
     """
     plane = tokens * hidden
+    if backward and not of_maps:
+        passes, maps = branches + 1, 4 * tokens * branches
+        return Work(passes * plane * itemsize + maps, branches * plane)
     passes = 2 * branches + 1 if backward else branches + 2
     maps = 4 * tokens * branches * (2 if backward else 1)
     # Forward multiplies and adds; backward scales, and sums a product over D.

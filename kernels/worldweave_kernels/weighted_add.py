@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from worldweave_kernels import reference
+from worldweave_kernels.contract import refuse_kind
 from worldweave_kernels.dispatch import Candidate, Choice, choose, triton_candidate
 
 #: Triton unrolls the branches: each takes registers, and these are the most that were
 #: ever compiled for a GPU. There are five modalities so far.
 MOST_BRANCHES = 16
-
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def weighted_add(
@@ -73,7 +72,7 @@ def chosen(
     backend: str = "auto",
 ) -> Choice:
     """Return the backend that `weighted_add` takes for these arguments."""
-    triton = triton_candidate("weighted_add", x)
+    triton = triton_candidate(x)
     if triton.obstacle is None and len(residuals) > MOST_BRANCHES:
         triton = triton._replace(
             obstacle=f"there are {len(residuals)} residuals, more than {MOST_BRANCHES}"
@@ -254,10 +253,10 @@ def _refuse_misfit(
             f"{len(residuals)} residuals but {len(maps)} maps; give one map per "
             "residual"
         )
-    _refuse_kind("x", x, x)
+    refuse_kind("x", x, "x", x)
     for index, (residual, values) in enumerate(zip(residuals, maps, strict=True)):
-        _refuse_kind(f"residual {index}", residual, x)
-        _refuse_kind(f"map {index}", values, x)
+        refuse_kind(f"residual {index}", residual, "x", x)
+        refuse_kind(f"map {index}", values, "x", x)
         if residual.shape != x.shape:
             raise ValueError(
                 f"residual {index} is {tuple(residual.shape)} but x is "
@@ -274,19 +273,6 @@ def _refuse_misfit(
                 f"map {index} is {tuple(values.shape)}, which does not broadcast "
                 f"against {tuple(tokens)}, the positions of x"
             )
-
-
-def _refuse_kind(name: str, tensor: Tensor, x: Tensor) -> None:
-    if tensor.dtype not in _DTYPES:
-        raise ValueError(
-            f"{name} is of {tensor.dtype}; it must be of one of "
-            f"{', '.join(str(dtype) for dtype in _DTYPES)}"
-        )
-    if tensor.device != x.device:
-        raise ValueError(
-            f"{name} is on {tensor.device} but x is on {x.device}; bring all to one "
-            "device"
-        )
 
 
 def _refuse_out(

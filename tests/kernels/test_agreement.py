@@ -35,9 +35,7 @@ def test_a_fiftieth_too_much_is_noticed_in_every_output(op, monkeypatch):
 
     monkeypatch.setattr(worldweave_kernels, op, off)
     for dtype in (torch.float32, torch.bfloat16):
-        judged = list(
-            agreements(op, backend="reference", dtype=dtype, gradients=False)
-        )
+        judged = list(agreements(op, backend="reference", dtype=dtype, gradients=False))
         assert judged
         assert not any(each.holds for each in judged)
 

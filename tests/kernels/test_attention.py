@@ -1,6 +1,7 @@
 """Attention against the definition in double precision, and who computes it."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -222,14 +223,107 @@ def test_a_gradient_is_not_asked_of_what_has_none(device):
     ("sizes", "kwargs", "why"),
     [
         ({"width": 264}, {}, "heads have 264 channels, more than 256"),
-        ({}, {"scale": -1.0}, r"the scale -1\.0 is negative"),
+        ({}, {"scale": -1.0}, r"the scale -1\.0 is not positive"),
+        ({}, {"scale": 0.0}, r"the scale 0\.0 is not positive"),
     ],
 )
 def test_triton_says_what_it_cannot(device, sizes, kwargs, why):
     given = [t.to(device) for t in inputs(queries=1, heads=1, **sizes)]
     with pytest.raises(BackendError, match=why):
         attention(*given, **kwargs, backend="triton")
-    attention(*given, **kwargs)
+    wanted, _ = reference.attention(*given, **kwargs)
+    torch.testing.assert_close(attention(*given, **kwargs), wanted)
+
+
+def test_a_grid_has_room_for_so_many_heads_and_splits(device):
+    given = [torch.zeros(2, 1, 32768, 1, device=device) for _ in range(3)]
+    with pytest.raises(BackendError, match="at most 65535 heads, of all videos"):
+        attention(*given, backend="triton")
+    given = [torch.zeros(1, 65536, 1, 1, device=device) for _ in range(3)]
+    with pytest.raises(BackendError, match="at most 65535 heads, of all videos, or sp"):
+        attention(*given, backend="triton", num_splits=65536)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "reference", "triton"])
+def test_under_autocast_the_result_is_like_the_queries(device, backend):
+    given = [t.to(device, torch.float32) for t in inputs(width=16)]
+    wanted = reference.attention(*given)
+    with torch.autocast(device, torch.bfloat16):
+        alone = attention(*given, backend=backend)
+        out, lse = attention(*given, backend=backend, return_lse=True)
+    for found in (alone, out):
+        assert found.dtype == torch.float32
+        assert relative_error(found, wanted[0]) <= TOLERANCE[torch.bfloat16]
+    assert lse.dtype == torch.float32
+
+
+def test_on_a_gpu_the_reference_is_not_taken_unasked_for_scores_without_end(device):
+    from worldweave_kernels.aot.stand_in import _gpu
+
+    with _gpu(90), torch.enable_grad():
+        few, many = (
+            [torch.zeros(1, n, 4, 8, device="cuda").requires_grad_()] * 3
+            for n in (64, 2**15)
+        )
+        assert explain("attention", *few, return_lse=True).backend == "reference"
+        with pytest.raises(BackendError, match="its scores would take 17 GB, several"):
+            explain("attention", *many, return_lse=True)
+        asked = explain("attention", *many, return_lse=True, backend="reference")
+        assert asked.backend == "reference"
+        assert explain("attention", *many).backend == "sdpa"
+
+
+def test_what_is_asked_about_a_gpu_can_be_traced(device, monkeypatch):
+    from worldweave_kernels import libraries
+    from worldweave_kernels.aot.stand_in import _gpu
+
+    # Its own name is that of a function.
+    door = sys.modules["worldweave_kernels.attention"]
+    with _gpu(90):
+        properties = torch.cuda.get_device_properties("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda gpu: properties)
+
+    def ask(q, k, v):
+        wanted = libraries.Wanted(q, k, v, None, True, False, 2, (9, 0))
+        found = [each(wanted) for each in libraries._OBSTACLES.values()]
+        processors = door._processors(torch.device("cuda", 0))
+        return q + processors, libraries._misaligned(wanted), found
+
+    # Queries, keys and values begin where the ones before them end.
+    given = torch.zeros(1, 7, 3, 2, 16).unbind(2)
+    torch.compiler.reset()
+    compiled = torch.compile(ask, fullgraph=True, backend="eager")
+    _, misaligned, found = compiled(*given)
+    assert misaligned is None
+    assert (misaligned, found) == ask(*given)[1:]
+    odd = torch.zeros(1, 7, 2, 17)[..., :16]
+    assert compiled(odd, odd, odd)[1] == ask(odd, odd, odd)[1] is not None
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_flash_attention_3_is_told_its_splits(monkeypatch, gradient):
+    from worldweave_kernels import libraries
+
+    told = []
+
+    class Interface:
+        """Takes what the real one takes, of which there is none without a GPU."""
+
+        @staticmethod
+        def flash_attn_func(
+            q, k, v, softmax_scale=None, num_splits=1, return_attn_probs=False
+        ):
+            told.append(num_splits)
+            out, lse = reference.attention(q, k, v, scale=softmax_scale)
+            return (out, lse) if return_attn_probs else out
+
+    monkeypatch.setitem(sys.modules, "flash_attn_interface", Interface)
+    q, k, v = (t.float() for t in inputs())
+    wanted = libraries.Wanted(q, k, v, 0.4, True, gradient, 3, (9, 0))
+    out, lse = libraries.attend("fa3", wanted)
+    assert told == [3]
+    exact = reference.attention(q, k, v, scale=0.4)
+    torch.testing.assert_close((out, lse), exact)
 
 
 def test_torch_needs_channels_side_by_side_for_the_log_sum_exp():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worldweave_kernels import attention, explain, reference
+from worldweave_kernels import attention, explain, merge_attention, reference
 from worldweave_kernels.agreement import TOLERANCE, relative_error
 
 pytestmark = [
@@ -12,7 +12,8 @@ pytestmark = [
 ]
 
 LIBRARIES = ["fa4", "fa3", "cudnn", "flash", "sdpa"]
-SIZES = [(1, 256, 256, 4), (2, 130, 77, 3)]
+#: The last has keys for more blocks than a pipeline has stages.
+SIZES = [(1, 256, 256, 4), (2, 130, 77, 3), (1, 300, 1100, 2)]
 
 
 def inputs(sizes, dtype, gradients=False):
@@ -88,6 +89,20 @@ def test_packed_queries_keys_and_values_are_read_where_they_lie():
             continue
         out = attention(*given, backend=backend)
         assert relative_error(out, wanted) <= 2 * TOLERANCE[torch.float16], backend
+
+
+def test_two_results_are_merged_as_defined():
+    given = inputs(SIZES[2], torch.bfloat16)
+    q, k, v = given
+    parts = [
+        attention(q, x, y, return_lse=True)
+        for x, y in zip(k.chunk(2, 1), v.chunk(2, 1), strict=True)
+    ]
+    merged = merge_attention(*parts[0], *parts[1])
+    assert explain("merge_attention", *parts[0], *parts[1]).backend == "triton"
+    wanted = reference.attention(*(x.double() for x in given))
+    assert relative_error(merged[0], wanted[0]) <= 2 * TOLERANCE[torch.bfloat16]
+    assert relative_error(merged[1], wanted[1]) <= 1e-5
 
 
 def test_one_head_is_split_and_says_so():

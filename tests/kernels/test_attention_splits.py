@@ -7,8 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldweave_kernels import attention, merge_attention, reference
-from worldweave_kernels.agreement import TOLERANCE, relative_error
+from worldweave_kernels import (
+    BackendError,
+    attention,
+    explain,
+    merge_attention,
+    reference,
+)
+from worldweave_kernels.agreement import TOLERANCE, agreements, relative_error
 from worldweave_kernels.splits import attend_to_shares, split_count
 
 #: A library may sum probabilities that it has rounded already.
@@ -191,16 +197,33 @@ def test_merging_does_not_overflow():
         assert float(total) == pytest.approx(height + math.log(2))
 
 
-def test_merging_nothing_changes_no_bit():
-    out, lse = (x.float() for x in part(4))
+@pytest.mark.usefixtures("unwritten_is_nan")
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_triton_agrees_with_the_definition_of_a_merge(device, dtype):
+    found = list(
+        agreements(
+            "merge_attention",
+            backend="triton",
+            dtype=dtype,
+            device=device,
+            gradients=False,
+        )
+    )
+    assert found
+    assert [each for each in found if not each.holds] == []
+
+
+@pytest.mark.parametrize("backend", ["triton", "reference"])
+def test_merging_nothing_changes_no_bit(device, backend):
+    out, lse = (x.float().to(device) for x in part(4))
     nothing = torch.zeros_like(out), torch.full_like(lse, -math.inf)
     for merged, total in (
-        merge_attention(out, lse, *nothing),
-        merge_attention(*nothing, out, lse),
+        merge_attention(out, lse, *nothing, backend=backend),
+        merge_attention(*nothing, out, lse, backend=backend),
     ):
         assert torch.equal(merged, out)
         assert torch.equal(total, lse)
-    none, total = merge_attention(*nothing, *nothing)
+    none, total = merge_attention(*nothing, *nothing, backend=backend)
     assert torch.equal(none, nothing[0])
     assert torch.equal(total, nothing[1])
 
@@ -227,7 +250,45 @@ def test_a_gradient_passes_by_what_is_empty():
     assert all(slope.isfinite().all() for slope in torch.autograd.grad(total, given))
 
 
+def test_a_gpu_merges_in_one_pass_unless_a_gradient_is_wanted(device, monkeypatch):
+    from worldweave_kernels.aot.stand_in import _gpu
+
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with _gpu(90):
+        out = torch.zeros(1, 7, 4, 128, device="cuda").half()
+        lse = torch.zeros(1, 4, 7, device="cuda")
+        assert str(explain(merge_attention, out, lse, out, lse)) == (
+            "merge_attention: triton, the preferred one"
+        )
+        wide = torch.zeros(1, 7, 4, 264, device="cuda")
+        assert explain(merge_attention, wide, lse, wide, lse).backend == "reference"
+        with torch.enable_grad():
+            choice = explain(merge_attention, out, lse, out, lse.requires_grad_())
+    assert choice.passed_over == (
+        "triton: it has no backward, and a gradient is wanted",
+    )
+
+
+@pytest.mark.parametrize("backend", ["auto", "triton"])
+def test_a_merge_compiles_into_one_graph(device, backend):
+    given = [x.to(device) for x in (*part(4), *part(2, seed=1))]
+    torch.compiler.reset()
+    compiled = torch.compile(merge_attention, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(
+        compiled(*given, backend=backend), merge_attention(*given, backend=backend)
+    )
+
+
+def test_a_gradient_is_not_asked_of_the_merge_in_triton(device):
+    given = [x.to(device) for x in (*part(4), *part(2, seed=1))]
+    given[3].requires_grad_()
+    with pytest.raises(BackendError, match="no backward, and a gradient is wanted"):
+        merge_attention(*given, backend="triton")
+
+
 def test_what_cannot_be_merged_is_refused():
     out, lse = part(4)
+    with pytest.raises(ValueError, match="on cpu, cpu, cpu, meta cannot be merged"):
+        merge_attention(out, lse, out, lse.to("meta"))
     with pytest.raises(ValueError, match=r"\(1, 3, 2, 4\) and \(1, 3, 2, 4\) with"):
         merge_attention(out, lse, out, lse.transpose(1, 2))

@@ -1,4 +1,4 @@
-"""Which backend is taken: the argument, then the environment, then the first that can."""
+"""Who computes: the argument says, then the environment, else the first that can."""
 
 import pytest
 import torch
@@ -33,6 +33,14 @@ def test_the_preferred_backend_is_taken_and_says_so():
     assert str(choose("weighted_add", BOTH, "auto")) == (
         "weighted_add: triton, the preferred one"
     )
+
+
+def test_what_comes_after_the_one_taken_is_not_examined():
+    def candidates():
+        yield Candidate("triton")
+        raise AssertionError("examined")
+
+    assert choose("weighted_add", candidates(), "auto").backend == "triton"
 
 
 def test_what_was_passed_over_is_told_with_its_reason():
@@ -119,16 +127,49 @@ def test_the_environment_reaches_the_operation(plain, monkeypatch):
         weighted_add(*plain)
 
 
+@pytest.fixture
+def pretended_gpu(device):
+    """Tensors made on "cuda" are there, without memory, on an H200."""
+    from worldweave_kernels.aot.stand_in import _gpu
+
+    with _gpu(90):
+        yield torch.ones(2, device="cuda")
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("text", ["1", "true", "ON", "Yes", "y", "0", "no", "", "2"])
+def test_the_interpreter_is_on_where_triton_says_so(monkeypatch, text):
+    from triton import knobs
+
+    monkeypatch.setenv("TRITON_INTERPRET", text)
+    interpreted = triton_candidate(torch.ones(2)).obstacle is None
+    assert interpreted == knobs.runtime.interpret
+
+
 @pytest.mark.usefixtures("device")
 def test_the_interpreter_is_never_taken_unasked(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    candidate = triton_candidate("weighted_add", torch.ones(2))
+    candidate = triton_candidate(torch.ones(2))
     assert candidate.obstacle is None
     assert candidate.unasked == "Triton's interpreter is for tests"
 
 
+def test_nor_is_it_on_a_gpu(pretended_gpu, monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    unasked = "Triton's interpreter is for tests"
+    assert triton_candidate(pretended_gpu) == Candidate("triton", None, unasked)
+    monkeypatch.delenv("TRITON_INTERPRET")
+    assert triton_candidate(pretended_gpu) == Candidate("triton")
+
+
+def test_a_gpu_that_is_not_from_nvidia_has_no_triton(pretended_gpu, monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    candidate = triton_candidate(pretended_gpu)
+    assert candidate.obstacle == "its sizes are for GPUs of NVIDIA"
+
+
 def test_a_device_without_triton_says_so():
-    candidate = triton_candidate("weighted_add", torch.ones(2, device="meta"))
+    candidate = triton_candidate(torch.ones(2, device="meta"))
     assert candidate.obstacle == "the tensors are on meta"
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from worldweave_kernels import BackendError, explain, qk_norm_rope_pack, reference
 from worldweave_kernels.agreement import TOLERANCE, agreements
@@ -147,6 +148,32 @@ def test_triton_reads_gradients_of_any_layout(given):
     torch.testing.assert_close(found, wanted)
 
 
+class Slopes(TorchDispatchMode):
+    """Keeps the gradient of the result that each backward operator is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.name() == "worldweave::qk_norm_rope_pack_backward":
+            self.kept.append(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_gradient_of_another_layout_is_copied_once(given):
+    inputs = given(shape=(1, 3, 2, 8))
+    out = qk_norm_rope_pack(**inputs, backend="triton")
+    slope = torch.ones(out.shape[::-1], device=out.device).permute(6, 5, 4, 3, 2, 1, 0)
+    for given_slope, copied in ((slope, True), (slope.contiguous(), False)):
+        with Slopes() as slopes:
+            out.backward(given_slope, retain_graph=True)
+        assert len(slopes.kept) == 3
+        assert all(each.is_contiguous() for each in slopes.kept)
+        (place,) = {each.data_ptr() for each in slopes.kept}
+        assert (place != given_slope.data_ptr()) is copied
+
+
 def test_a_program_sums_over_many_tokens(given, monkeypatch):
     from worldweave_kernels.in_triton import qk_rope_pack as kernels
 
@@ -155,6 +182,21 @@ def test_a_program_sums_over_many_tokens(given, monkeypatch):
     tiling = kernels.Tiling(tokens=2, heads=4, half=4, warps=1)
     monkeypatch.setattr(kernels, "tiling", lambda tokens, heads, width: tiling)
     check(given(shape=(2, 5, 6, 8)))
+
+
+@pytest.mark.usefixtures("device")
+def test_long_inputs_are_summed_by_as_many_programs_as_may_be():
+    from worldweave_kernels.in_triton import qk_rope_pack as kernels
+
+    for tiles, others, steps in (
+        (56_320, 1, 55),
+        (56_321, 1, 56),
+        (28_160, 2, 55),
+        (1024, 1, 1),
+        (3, 4096, 3),
+        (0, 1, 1),
+    ):
+        assert kernels.steps_of(tiles, others) == steps
 
 
 def test_what_is_beyond_the_last_head_is_not_counted(given):
@@ -204,11 +246,22 @@ def test_torch_knows_the_operators(given):
     ops = torch.ops.worldweave
     args = given(shape=(1, 3, 2, 4)).values()
     torch.library.opcheck(ops.qk_norm_rope_pack.default, (*args, 2, 1, 1e-6))
-    q, k, _, weight, _, cos, sin = given(shape=(1, 3, 2, 4), wants=()).values()
-    grad = torch.ones(1, 2, 1, 3, 3, 1, 4, device=q.device)
-    for slot, x, wants in ((0, q, [True] * 3), (1, k, [False, True, False])):
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_torch_knows_the_operator_of_the_gradients(given, dtype):
+    op = torch.ops.worldweave.qk_norm_rope_pack_backward.default
+    shape = (1, 3, 2, 4)
+    q, k, _, weight, _, cos, sin = given(dtype, shape, wants=()).values()
+    grad = torch.ones(1, 2, 1, 3, 3, 1, 4, dtype=dtype, device=q.device)
+    for slot, x, wants in (
+        (0, q, [True] * 3),
+        (1, k, [False, True, False]),
+        (0, q, [False, False, True]),
+        (2, q, [True, False, False]),
+    ):
         args = (grad, x, weight, cos, sin, slot, 1e-6, wants)
-        torch.library.opcheck(ops.qk_norm_rope_pack_backward.default, args)
+        torch.library.opcheck(op, args)
 
 
 def test_it_compiles_as_one_graph(given):
@@ -225,6 +278,15 @@ def test_it_says_which_backend_it_takes(given, monkeypatch):
     inputs = given()
     choice = explain(qk_norm_rope_pack, **inputs, backend="triton")
     assert (choice.backend, choice.reason) == ("triton", "asked for by backend")
+    for batch, heads, obstacle in (
+        (65_536, 1, "B is 65536 and a grid holds 65535"),
+        (1, 65_536, "H is 65536 and a grid holds 65535"),
+        (65_535, 65_535, None),
+    ):
+        many = inputs["q"].new_empty(1).expand(batch, 1, heads, 2)
+        others = [inputs[name] for name in NAMES[3:]]
+        told = str(explain(qk_norm_rope_pack, many, many, many, *others))
+        assert obstacle in told if obstacle else "a grid holds" not in told
     monkeypatch.setenv("WORLDWEAVE_KERNELS", "reference")
     assert explain("qk_norm_rope_pack", **inputs).backend == "reference"
     with pytest.raises(BackendError, match="qk_norm_rope_pack has no backend 'flash'"):
@@ -264,8 +326,12 @@ def test_heads_that_do_not_divide_are_refused(given, heads, world, chunks, messa
         (lambda x: {"sin": x["sin"][:1]}, r"sin is \(1, 4\) .* must be \(3, 4\)"),
         (
             lambda x: {"cos": torch.empty(3, 4, device="meta")},
-            "cos is on meta but q on .* move them to one device",
+            "cos is on meta but q is on .* bring all to one device",
         ),
+        *[
+            (lambda x, name=name: {name: x[name].long()}, f"{name} is of torch.int64")
+            for name in NAMES
+        ],
     ],
 )
 def test_what_does_not_fit_is_refused(given, change, message):

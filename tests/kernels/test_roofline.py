@@ -57,6 +57,12 @@ def test_its_backward_is_nine_passes():
     assert needed.bytes // (TOKENS * HIDDEN * 2) == 9
 
 
+def test_its_backward_without_maps_is_five_passes():
+    needed = roofline.weighted_add(TOKENS, HIDDEN, 4, backward=True, of_maps=False)
+    assert needed.bytes // (TOKENS * HIDDEN * 2) == 5
+    assert floor(needed, H200) * 1e3 == pytest.approx(0.537, abs=0.001)
+
+
 def test_self_attention_of_the_7b_is_bound_by_arithmetic():
     needed = roofline.attention(TOKENS, TOKENS, HEADS, CHANNELS)
     assert needed.flops / 1e12 == pytest.approx(51.97, abs=0.005)

@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+#: Read, like by Triton, when kernels are defined.
+_INTERPRETED = triton.knobs.runtime.interpret
 #: Data-centre GPUs. Those from sm_120 have TMA too, but 99 KiB of shared memory only.
 _WITH_TMA = (9, 10)
 
@@ -195,7 +197,7 @@ def _launch(
         "SCALE": scale * math.log2(math.e),
         "STAGES": config.stages,
         "ACC": tl.float64 if lses.dtype == torch.float64 else tl.float32,
-        "UPCAST": q.device.type == "cpu",
+        "UPCAST": _INTERPRETED,
         "num_warps": config.warps,
     }
     sizes = (*outs.stride()[:4], heads, tokens, keys, share)

@@ -17,6 +17,9 @@ import torch
 import triton
 import triton.language as tl
 
+#: Read, like by Triton, when the kernel is defined.
+_INTERPRETED = triton.knobs.runtime.interpret
+
 
 class Tile(NamedTuple):
     """Sizes of one program's work: tokens, output channels, channels at a time."""
@@ -223,7 +226,7 @@ def control_inject(
             GROUP=8,
             TMA=sizes.tma,
             ACC=tl.float64 if x.dtype == torch.float64 else tl.float32,
-            UPCAST=not x.is_cuda,
+            UPCAST=_INTERPRETED,
             num_warps=sizes.warps,
             num_stages=sizes.stages,
         )

@@ -34,13 +34,15 @@ def merge_shares(
     row = tl.program_id(1).to(tl.int64) * L + first + l
     top = tl.full([QUERIES], float("-inf"), ACC)
     for i in tl.static_range(N):
-        top = tl.maximum(top, tl.load(lse_ptrs[i] + row, mask=there, other=0.0))
+        lse = tl.load(lse_ptrs[i] + row, mask=there, other=0.0).to(ACC)
+        top = tl.maximum(top, lse)
     # -inf - -inf is no number: where all shares are empty, any other top will do.
     base = tl.where(top == float("-inf"), 0.0, top)
     total = tl.zeros([QUERIES], ACC)
     out = tl.zeros([QUERIES, WIDTH], ACC)
     for i in tl.static_range(N):
-        power = tl.exp(tl.load(lse_ptrs[i] + row, mask=there, other=0.0) - base)
+        lse = tl.load(lse_ptrs[i] + row, mask=there, other=0.0).to(ACC)
+        power = tl.exp(lse - base)
         i_ptr = i_ptrs[i] + b * s_ib[i] + h * s_ih[i] + first * s_il[i]
         at = i_ptr + l[:, None] * s_il[i] + c[None, :]
         total += power

@@ -9,9 +9,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-#: Programs of a backward pass that also sums over tokens: each leaves one partial sum
-#: per channel, at most 17 MB a sum at a width of 4096, x being 461 MB. They are about
-#: four times what an H200 runs at once, so that the last of them fill it too.
+#: Programs that a backward pass which also sums over tokens may have, beyond one for
+#: each entry of the batch: each leaves one partial sum per channel, 17 MB a sum at a
+#: width of 4096, x being 461 MB for 56 320 tokens. For those it has as many, 3.9
+#: times the 264 that an H200 runs at once: the last round is nearly full.
 SUMMING_PROGRAMS = 1024
 
 #: Blocks of rows that such a program sums at least, lest short inputs spend as much
@@ -20,8 +21,9 @@ SUMMED_BLOCKS = 4
 
 #: Registers of a thread in each pass, so that three programs of eight warps, or two,
 #: share a processor and one computes while another waits for memory. Left alone, the
-#: compiler takes up to 86 and 154, for one program fewer. In bfloat16 and float16
-#: nothing spills at these; wider dtypes, which would, are left alone.
+#: compiler takes up to 86 and 154, for one program fewer. Where all that is read is
+#: of 16 bits nothing spills at these, at widths that are a power of two, as that of the
+#: 7B is (at others the backward pass does, up to 48 bytes); with wider dtypes it may.
 FORWARD_REGISTERS = 80
 BACKWARD_REGISTERS = 128
 
@@ -57,6 +59,16 @@ def backward_tiling(tokens: int, width: int) -> Tiling:
     It holds more tensors, and three sums besides.
     """
     return tiling(tokens, width, 4096, of_thread=16)
+
+
+def steps_of(tiles: int, batch: int) -> int:
+    """Return how many of the *tiles* of each entry of the batch a program sums.
+
+    The compiler knows this number, as it spills on sm_100 if not: a long video is
+    compiled for anew where it is SUMMING_PROGRAMS tiles longer.
+    """
+    each: int = max(SUMMED_BLOCKS, triton.cdiv(tiles * batch, SUMMING_PROGRAMS))
+    return max(1, min(each, tiles))
 
 
 @triton.jit
@@ -252,16 +264,17 @@ def forward(
     # What is left out is never read; a kernel still wants a pointer.
     y_, gate_ = (x, x) if y is None or gate is None else (adjacent(y), adjacent(gate))
     positions_ = x[0] if positions is None else adjacent(positions)
+    read = (x, y_, gate_, shift, scale, positions_)
     batch, tokens, width = x.shape
     rows, columns, warps = forward_tiling(tokens, width)
     with torch.cuda.device_of(x):
         norm_modulate_forward[(triton.cdiv(tokens, rows), batch)](
-            x, y_, gate_, shift, scale, positions_, total, out,
+            *read, total, out,
             tokens, x.stride(0), x.stride(1), y_.stride(0), y_.stride(1),
             of_batch(gate_), of_batch(shift), of_batch(scale), positions_.stride(0),
             D=width, EPS=eps, HAS_Y=y is not None, HAS_POSITIONS=positions is not None,
             ROWS=rows, BLOCK_D=columns, ACC=accumulator(x),
-            num_warps=warps, maxnreg=FORWARD_REGISTERS if x.itemsize == 2 else None,
+            num_warps=warps, maxnreg=limited(FORWARD_REGISTERS, *read),
         )  # fmt: skip
     return total, out
 
@@ -274,6 +287,7 @@ def backward(
     gate: Tensor | None,
     scale: Tensor,
     eps: float,
+    y_dtype: torch.dtype | None,
     wants: dict[str, bool],
 ) -> dict[str, Tensor]:
     """Return the gradients that *wants* names: of x, y, gate, shift, scale.
@@ -285,13 +299,14 @@ def backward(
     sums = [name for name in ("gate", "shift", "scale") if wants[name]]
     rows, columns, warps = backward_tiling(tokens, width)
     tiles = triton.cdiv(tokens, rows)
-    steps = 1
-    if sums:
-        each = max(SUMMED_BLOCKS, triton.cdiv(tiles * batch, SUMMING_PROGRAMS))
-        steps = triton.next_power_of_2(max(1, min(each, tiles)))
+    steps = steps_of(tiles, batch) if sums else 1
     programs = triton.cdiv(tiles, steps)
     wide = torch.promote_types(total.dtype, torch.float32)
-    given = {name: total.new_empty(total.shape) for name in ("x", "y") if wants[name]}
+    given = {
+        name: total.new_empty(total.shape, dtype=dtype)
+        for name, dtype in (("x", total.dtype), ("y", y_dtype))
+        if wants[name]
+    }
     for name in sums:
         given[name] = total.new_empty((programs, batch, 1, width), dtype=wide)
     if total.numel():
@@ -300,10 +315,11 @@ def backward(
         past = out_grad if total_grad is None else adjacent(total_grad)
         y_ = total if y is None else adjacent(y)
         gate_ = scale if gate is None else adjacent(gate)
+        read = (out_grad, past, total, y_, gate_, scale)
         to = [given.get(name, total) for name in ("x", "y", "gate", "shift", "scale")]
         with torch.cuda.device_of(total):
             norm_modulate_backward[(programs, batch)](
-                out_grad, past, total, y_, gate_, scale, *to,
+                *read, *to,
                 batch, tokens, out_grad.stride(0), out_grad.stride(1),
                 past.stride(0), past.stride(1), total.stride(0), total.stride(1),
                 y_.stride(0), y_.stride(1), of_batch(gate_), of_batch(scale),
@@ -312,7 +328,7 @@ def backward(
                 WANTS_SHIFT=wants["shift"], WANTS_SCALE=wants["scale"],
                 STEPS=steps, ROWS=rows, BLOCK_D=columns, ACC=accumulator(total),
                 num_warps=warps,
-                maxnreg=BACKWARD_REGISTERS if total.itemsize == 2 else None,
+                maxnreg=limited(BACKWARD_REGISTERS, *read, *to[:2]),
             )  # fmt: skip
     return given | {name: given[name].sum(0) for name in sums}
 
@@ -325,6 +341,11 @@ def adjacent(x: Tensor) -> Tensor:
 def of_batch(x: Tensor) -> int:
     """Return the step from one batch entry to the next, 0 where all share one."""
     return x.stride(0) if x.shape[0] > 1 else 0
+
+
+def limited(registers: int, *tensors: Tensor) -> int | None:
+    """Return *registers* where all *tensors* are of 16 bits, else no limit."""
+    return registers if all(x.itemsize == 2 for x in tensors) else None
 
 
 def accumulator(x: Tensor) -> tl.dtype:
