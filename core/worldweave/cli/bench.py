@@ -96,13 +96,20 @@ def kernels(
             code = main(arguments or [], prog="worldweave bench kernels")
     except SystemExit as ended:
         if ended.code:
-            # Of a mistake it prints the usage, too; the last line says what is wrong.
-            line = said.getvalue().strip().splitlines()[-1]
-            raise WorldweaveError(re.sub("^.*?: (error: )?", "", line)) from None
+            told = _complaint(said.getvalue())
+            told = told or f"the benchmark ended with exit code {ended.code}"
+            raise WorldweaveError(told) from None
         return
     print(said.getvalue(), end="", file=sys.stderr)
     if code:
         raise typer.Exit(code)
+
+
+def _complaint(said: str) -> str:
+    """Return what the benchmark complained of, without its usage and its own name."""
+    usage = r"^usage: .*?^[^\n]*?: error: "
+    name = r"^worldweave_kernels\.bench: "
+    return re.sub(f"{usage}|{name}", "", said, count=1, flags=re.M | re.S).strip()
 
 
 def _refuse_flags(context: typer.Context) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from worldweave_kernels.bench import compare, files, measure, plots, ranks, table
 from worldweave_kernels.bench.machine import machine
-from worldweave_kernels.bench.ops import MODES, OPS, Case
-from worldweave_kernels.bench.providers import KINDS, known_providers
-from worldweave_kernels.bench.results import Ceiling, Machine, Results
+from worldweave_kernels.bench.ops import FIXED_MAPS, MODES, OPS, Case
+from worldweave_kernels.bench.providers import KINDS, refuse_unknown
+from worldweave_kernels.bench.results import Ceiling, Machine, Results, from_json
 from worldweave_kernels.bench.runner import cases, cost, run
 from worldweave_kernels.bench.shapes import PRESETS
 
@@ -36,6 +38,8 @@ def main(
     parser = _parser(prog)
     options = parser.parse_args(given)
     try:
+        if options.draw is not None:
+            return _drawn(options)
         if options.base is not None:
             return _compared(options, given)
         return _measured(options)
@@ -56,10 +60,16 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add(
         "--shapes",
         default="cosmos-7b" if cuda else "tiny",
-        help=f"{', '.join(PRESETS)}, or axes such as L=4096,D=1024,H=8,N=4 "
+        help=f"{', '.join(PRESETS)}; axes such as L=4096,D=1024,H=8,N=4, where those "
+        "left out come from tiny; or a preset with other axes: cosmos-7b,N=4 "
         "[default: %(default)s]",
     )
-    add("--mode", default="forward,backward", help=f"some of {','.join(MODES)}")
+    add(
+        "--mode",
+        default="forward,backward",
+        help=f"some of {','.join((*MODES, FIXED_MAPS))}; the last is of weighted_add, "
+        "without gradients of its maps, and comes with backward [default: %(default)s]",
+    )
     add("--dtype", choices=DTYPES, default="bfloat16" if cuda else "float32")
     add("--device", default="cuda" if cuda else "cpu", help="[default: %(default)s]")
     add(
@@ -77,10 +87,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--json", help="file to write the results to")
     add("--csv", help="file to add the results to, a line for each row")
     add("--plots", help="folder to draw PNG and SVG into; needs matplotlib")
+    add("--draw", metavar="JSON", help="measure nothing; draw this file into --plots")
     add("--base", metavar="REV", help="compare with this commit of git instead")
     add(
         "--rounds", type=int, default=compare.ROUNDS,
-        help="with --base: runs of each side [default: %(default)s]",
+        help="with --base: runs of each side; with less than "
+        f"{compare.FEWEST} there is no verdict [default: %(default)s]",
     )  # fmt: skip
     add("--force", action="store_true", help="start even what will take very long")
     return parser
@@ -88,7 +100,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 def _measured(options: argparse.Namespace) -> int:
     found = _cases(options)
-    only = _names(options)
+    only = _names(options, found)
     _refuse_unwritable(options)
     ceilings = _ceilings(found)
     _refuse_endless(found, ceilings, options)
@@ -106,8 +118,29 @@ def _measured(options: argparse.Namespace) -> int:
     print(f"\n{table.missing(results)}")
     _write(options, results)
     # Others may be wrong; that what we ship is must not go unnoticed in a script.
-    ours = [row for row in results.measured() if row.kind in ("auto", "triton")]
+    ours = [
+        row
+        for row in results.rows
+        if row.kind == "auto"
+        or (row.kind in ("triton", "ours") and row.time is not None)
+    ]
     return 0 if all(row.holds for row in ours) else 1
+
+
+def _drawn(options: argparse.Namespace) -> int:
+    """Draw what an earlier run wrote."""
+    if options.plots is None:
+        raise ValueError("--draw needs --plots, the folder to draw into")
+    for name in ("json", "csv", "base"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} measures, --draw does not; give one of them")
+    results = from_json(Path(options.draw).read_text("utf-8"))
+    drawn = plots.draw(results, options.plots)
+    for path in drawn:
+        print(f"drawn: {path}")
+    if not drawn:
+        raise ValueError(f"{options.draw} has no row that was measured")
+    return 0
 
 
 def _compared(options: argparse.Namespace, given: Sequence[str]) -> int:
@@ -115,20 +148,22 @@ def _compared(options: argparse.Namespace, given: Sequence[str]) -> int:
     for name in ("json", "csv", "plots"):
         if getattr(options, name) is not None:
             raise ValueError(f"--{name} goes with a measurement, not with --base")
-    _cases(options)
-    _names(options)
+    _names(options, _cases(options))
+    base = compare.find_base(options.base)
     passed = _without(given, "--base", "--rounds")
     if not options.provider:
         passed += ["--provider", "auto,triton"]
     where = machine(options.device)
-    print("\n".join([table.header(where, ()), *_notes(where)]), flush=True)
+    header = [table.header(where, ()), f"base {options.base}: commit {base.short}"]
+    header += [textwrap.fill(note, table.WIDTH) for note in _notes(where)]
+    print("\n".join(header), flush=True)
     changes = compare.compare(
         options.base, passed, rounds=options.rounds, say=lambda line: print(line)
     )
     if not changes:
-        raise ValueError("nothing was measured on both sides; ask for other providers")
-    print(f"\n{compare.report(changes, options.base)}")
-    return 0 if all(each.ratios is not None for each in changes) else 1
+        raise ValueError("nothing was measured on either side; ask for others")
+    print(f"\n{compare.report(changes, base.short)}")
+    return 1 if any(each.is_worse for each in changes) else 0
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
@@ -136,6 +171,8 @@ def _cases(options: argparse.Namespace) -> list[Case]:
         raise ValueError(f"there is no {options.device!r} here; give --device cpu")
     if options.repeats is not None and options.repeats < 1:
         raise ValueError(f"--repeats is {options.repeats}; give 1 or more")
+    if not options.time >= 0:
+        raise ValueError(f"--time is {options.time:g}; give seconds, 0 or more")
     if options.rounds < 1:
         raise ValueError(f"--rounds is {options.rounds}; give 1 or more")
     ops = list(OPS) if options.op == "all" else options.op.split(",")
@@ -151,20 +188,16 @@ def _cases(options: argparse.Namespace) -> list[Case]:
     return found
 
 
-def _names(options: argparse.Namespace) -> list[str]:
+def _names(options: argparse.Namespace, found: Sequence[Case]) -> list[str]:
     names = [each for each in options.provider.split(",") if each]
-    known = known_providers()
-    for name in names:
-        if name not in known:
-            raise ValueError(
-                f"there is no provider {name!r}; there are {', '.join(known)}"
-            )
+    refuse_unknown(names, dict.fromkeys(case.op for case in found))
     return names
 
 
 def _refuse_unwritable(options: argparse.Namespace) -> None:
     if options.plots is not None:
         plots.require_matplotlib()
+        files.refuse_unwritable_folder(options.plots)
     for path in filter(None, (options.json, options.csv)):
         files.refuse_unwritable(path)
     if options.csv is not None:

@@ -6,6 +6,13 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from worldweave_kernels.bench.findings import (
+    absent,
+    beside,
+    finding,
+    finding_of_all,
+    measured,
+)
 from worldweave_kernels.bench.results import Results, Row, spelled
 from worldweave_kernels.bench.table import label, number
 
@@ -21,9 +28,9 @@ COLOURS = {
     "auto": "#009E73",
     "triton": "#006B4F",
     "library": "#A0528A",
+    "ours": "#56B4E9",
 }
 INK, QUIET = "#222222", "#777777"
-_SAID = {"backward": " backward", "both": " forward and backward"}
 
 
 def overview(cases: Sequence[Sequence[Row]], results: Results) -> Figure:
@@ -31,7 +38,7 @@ def overview(cases: Sequence[Sequence[Row]], results: Results) -> Figure:
     columns = 2
     lines = -(-len(cases) // columns)
     figure = _figure(11, 1.1 + 2.15 * lines)
-    _title(figure, _finding_of_all(cases, results))
+    _title(figure, finding_of_all(cases, results))
     for index, rows in enumerate(cases):
         axes = figure.add_subplot(lines, columns, index + 1)
         _panel(axes, rows)
@@ -42,10 +49,10 @@ def overview(cases: Sequence[Sequence[Row]], results: Results) -> Figure:
 
 def operation(cases: Sequence[Sequence[Row]], results: Results) -> Figure:
     """Show one operation, a panel for each mode."""
-    most = max(len(_measured(rows)) for rows in cases)
+    most = max(len(measured(rows)) for rows in cases)
     figure = _figure(5.6 * len(cases) if len(cases) > 1 else 7.5, 1.5 + 0.34 * most)
     first = cases[0][0]
-    _title(figure, _finding(cases[0]))
+    _title(figure, finding(cases[0]))
     for index, rows in enumerate(cases):
         axes = figure.add_subplot(1, len(cases), index + 1)
         _panel(axes, rows)
@@ -79,16 +86,12 @@ def roofline(cases: Sequence[Sequence[Row]], results: Results) -> Figure:
     slowest = min(row.rate or flops for rows in cases for row in rows if row.holds)
     axes.set(xscale="log", yscale="log", xlim=(left, right))
     axes.set_ylim(slowest / 2, flops * 2.5)
-    held = [each for rows in cases if (each := [r for r in _measured(rows) if r.holds])]
-    memory = [each for each in held if each[0].flops / each[0].bytes < ridge]
-    # Names stand in the empty middle, each on the height of its rank.
-    memory.sort(key=lambda each: -(each[0].rate or 0))
-    for place, rows in enumerate(memory):
-        level = 0.6 - 0.11 * place
-        _against_ceiling(axes, rows, (0.4, level))
-    for rows in held:
-        if rows not in memory:
-            _against_ceiling(axes, rows, None)
+    held = [each for rows in cases if (each := [r for r in measured(rows) if r.holds])]
+    # Names stand below the roof in the empty right, each on the height of its rank.
+    held.sort(key=lambda each: -(each[0].rate or 0))
+    for place, rows in enumerate(held):
+        side = int(rows[0].flops / rows[0].bytes > ridge)
+        _against_ceiling(axes, rows, (0.4, 0.66 - 0.1 * place), side)
     axes.set_xlabel("floating-point operations per byte that has to move", color=QUIET)
     axes.set_ylabel("floating-point operations per second", color=QUIET)
     _bare(axes)
@@ -136,7 +139,7 @@ def over_branches(cases: Sequence[Sequence[Row]], results: Results) -> Figure:
     axes.set_xlabel("branches N", color=QUIET)
     axes.set_ylabel("ms", color=QUIET)
     _bare(axes)
-    _title(figure, f"{_finding(cases[-1])} (N = {cases[-1][0].shape['N']})")
+    _title(figure, f"{finding(cases[-1])} (N = {cases[-1][0].shape['N']})")
     shape = {axis: n for axis, n in cases[0][0].shape.items() if axis != "N"}
     rows = [row for each in cases for row in each]
     _finish(figure, results, rows, extra=spelled(shape))
@@ -145,9 +148,9 @@ def over_branches(cases: Sequence[Sequence[Row]], results: Results) -> Figure:
 
 def _panel(axes: Axes, rows: Sequence[Row]) -> None:
     """Draw each provider as a dot at its median with its range, and the floor."""
-    measured = _measured(rows)
-    longest = max(row.time.high for row in measured if row.time is not None) * 1e3
-    for place, row in enumerate(measured):
+    shown = measured(rows)
+    longest = max(row.time.high for row in shown if row.time is not None) * 1e3
+    for place, row in enumerate(shown):
         time = row.time
         assert time is not None
         colour = COLOURS[row.kind]
@@ -170,41 +173,35 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
             f"floor {number(floor * 1e3)} ms", (floor * 1e3, 0.75), (3, 0),
             textcoords="offset points", size=8, color=QUIET, va="center",
         )  # fmt: skip
-    axes.set_yticks([-place for place in range(len(measured))])
-    axes.set_yticklabels([label(row) for row in measured], size=9)
-    axes.set_ylim(-len(measured) + 0.4, 1.1)
+    axes.set_yticks([-place for place in range(len(shown))])
+    axes.set_yticklabels([label(row) for row in shown], size=9)
+    axes.set_ylim(-len(shown) + 0.4, 1.1)
     axes.set_xlim(0, longest * 1.38)
     _bare(axes, left=False)
-    for name, row in zip(axes.get_yticklabels(), measured, strict=True):
+    for name, row in zip(axes.get_yticklabels(), shown, strict=True):
         name.set_color(COLOURS[row.kind])
 
 
 def _against_ceiling(
-    axes: Axes, held: Sequence[Row], place: tuple[float, float] | None
+    axes: Axes, held: Sequence[Row], place: tuple[float, float], side: int
 ) -> None:
-    """Draw the fastest filled, the official hollow; name them at *place* or below."""
+    """Draw the fastest filled, the official hollow; name them at *place*.
+
+    A line leads from the name's left (0) or right (1) *side*.
+    """
     best = held[0]
     x, rate = best.flops / best.bytes, best.rate or 0.0
-    beside = False
     for row in held:
         if row.kind == "official" and row is not best:
             slow = row.rate or 0.0
             axes.plot([x, x], [slow, rate], color=QUIET, lw=0.8, zorder=1)
             axes.plot(x, slow, "o", mfc="white", mec=COLOURS["official"], ms=7)
-            beside = True
     axes.plot(x, rate, "o", color=COLOURS[best.kind], ms=8, zorder=3)
     said = f"{best.op}: {label(best)}, {best.roofline or 0:.0%}"
-    if place is None:
-        said = said.replace(": ", "\n", 1)
-        axes.annotate(
-            said, (x, rate), (8 if beside else 0, -14), size=8.5, color=INK,
-            textcoords="offset points", ha="left" if beside else "center", va="top",
-        )  # fmt: skip
-        return
     axes.annotate(
         said, (x, rate), place, textcoords="axes fraction", size=8.5, color=INK,
         va="center", arrowprops={
-            "arrowstyle": "-", "color": "#BBBBBB", "lw": 0.8, "relpos": (0, 0.5),
+            "arrowstyle": "-", "color": "#BBBBBB", "lw": 0.8, "relpos": (side, 0.5),
         },
     )  # fmt: skip
 
@@ -220,66 +217,6 @@ def _end_labels(axes: Axes, x: int, ends: Sequence[tuple[float, str, str]]) -> N
             annotation_clip=False,
         )  # fmt: skip
     axes.set_xlim(0.7, x * 1.25)
-
-
-def _finding(rows: Sequence[Row]) -> str:
-    """Return in a sentence what the rows of one case say."""
-    held = [row for row in _measured(rows) if row.holds]
-    if not held:
-        return f"{rows[0].op}: nothing was measured that holds"
-    best = held[0]
-    case = best.op + _SAID.get(best.mode, "")
-    # Ranges that overlap decide nothing.
-    equal = [row for row in held if _low(row) <= _high(best)]
-    if len(equal) == len(held) > 1:
-        return f"{case}: no way is clearly the fastest"
-    names = " and ".join(label(row) for row in equal)
-    said = f"{case}: {names} {'are' if len(equal) > 1 else 'is'} the fastest"
-    if "official" in best.speedup and best.kind != "official":
-        said += f", {best.speedup['official']:.1f} times as fast as the official chain"
-    if best.roofline is not None:
-        said += f", at {best.roofline:.0%} of the roofline"
-    return said
-
-
-def _low(row: Row) -> float:
-    return 0.0 if row.time is None else row.time.low
-
-
-def _high(row: Row) -> float:
-    return 0.0 if row.time is None else row.time.high
-
-
-def _finding_of_all(cases: Sequence[Sequence[Row]], results: Results) -> str:
-    machine = results.machine
-    where = "a CPU" if machine.device == "cpu" else f"one {machine.name}"
-    found = [
-        held[0] for rows in cases if (held := [r for r in _measured(rows) if r.holds])
-    ]
-    gains = [row.speedup["official"] for row in found if "official" in row.speedup]
-    if not gains:
-        return f"All operations on {where}, the fastest first"
-    return (
-        f"On {where} the fastest way is {min(gains):.1f} to {max(gains):.1f} times as "
-        "fast as the official chain"
-    )
-
-
-def _absent(rows: Sequence[Row]) -> str:
-    """Return who was not measured, and of what where it was measured elsewhere."""
-    there = {row.provider for row in rows if row.time is not None}
-    missing: dict[str, None] = {}
-    for row in rows:
-        if row.time is None and row.provider != "library":
-            whose = f" of {row.op}" if row.provider in there else ""
-            missing[row.provider + whose] = None
-    return f"not measured: {', '.join(missing)}" if missing else ""
-
-
-def _measured(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with a time, the fastest first."""
-    found = [(row.time.median, index) for index, row in enumerate(rows) if row.time]
-    return [rows[index] for _, index in sorted(found)]
 
 
 def _title(figure: Figure, said: str) -> None:
@@ -325,7 +262,8 @@ def _finish(
         "medians with the 20-80 % range, caches cold",
         "(%) is the part of the roofline",
         f"largest error against float64 {worst:.1e}",
-        _absent(rows),
+        beside(machine.load),
+        absent(rows),
     ]  # fmt: skip
     width, height = (float(each) for each in figure.get_size_inches())
     caption = textwrap.fill("; ".join(filter(None, said)), int(width * 17))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,9 @@ PACKAGE = Path(worldweave_kernels.__file__).resolve().parent
 #: How often each side is measured; the order alternates.
 ROUNDS = 3
 
+#: Rounds from which on there is a verdict: two may agree by chance.
+FEWEST = 3
+
 
 class BaseError(ValueError):
     """The other commit cannot be measured; the message says why and what to do."""
@@ -34,13 +38,34 @@ class Change(NamedTuple):
     mode: str
     shape: str
     provider: str
-    #: Median seconds of all rounds.
-    base: float
-    this: float
-    #: None where one of the two computes it wrong.
+    #: Median seconds of all rounds, None where that side did not measure it.
+    base: float | None
+    this: float | None
+    #: None where one of the two computes it wrong, or not at all.
     ratios: tuple[float, ...] | None
     #: Faster or slower where in every round the 20-80 % ranges lie apart.
     verdict: str
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether a result is wrong, or this tree does not measure it any more."""
+        return self.verdict == WRONG or self.this is None
+
+
+WRONG = "one of them is wrong: no ratio"
+
+
+class Base(NamedTuple):
+    """The commit to compare with, and where in it the package is."""
+
+    revision: str
+    commit: str
+    inside: str
+
+    @property
+    def short(self) -> str:
+        """The beginning of the hash, as git prints it."""
+        return self.commit[:9]
 
 
 def compare(
@@ -54,7 +79,8 @@ def compare(
     """Run the benchmark with *arguments* on *revision* and on this tree.
 
     Each run is a process of its own that imports only its own code. Raise BaseError
-    where there is no such commit, or it has no benchmark, or a run fails.
+    where there is no such commit, or its benchmark is none or another, or a run
+    fails.
     """
     with checked_out(revision, package) as other:
         sides = {revision: other.parent, "this tree": package.parent}
@@ -70,6 +96,22 @@ def compare(
 @contextmanager
 def checked_out(revision: str, package: Path) -> Iterator[Path]:
     """Lend the folder of *package* as it is in *revision*, in a worktree of git."""
+    base = find_base(revision, package)
+    with tempfile.TemporaryDirectory(prefix="worldweave-base-") as room:
+        tree = Path(room, "tree")
+        if git(package, "worktree", "add", "--detach", str(tree), base.commit) is None:
+            raise BaseError(f"git cannot make a worktree of {revision} in {room}")
+        try:
+            yield tree / base.inside
+        finally:
+            git(package, "worktree", "remove", "--force", str(tree))
+
+
+def find_base(revision: str, package: Path = PACKAGE) -> Base:
+    """Return the commit that *revision* means; nothing is checked out.
+
+    Raise BaseError where there is none, or its benchmark is none or another.
+    """
     root = git(package, "rev-parse", "--show-toplevel")
     if root is None:
         raise BaseError(
@@ -85,33 +127,50 @@ def checked_out(revision: str, package: Path) -> Iterator[Path]:
     inside = package.relative_to(Path(root).resolve()).as_posix()
     if git(package, "cat-file", "-e", f"{commit}:{inside}/bench/__main__.py") is None:
         raise BaseError(
-            f"{revision} has no {inside}/bench: it is from before the benchmark; "
-            "choose a later commit"
+            f"{revision} ({commit[:9]}) has no {inside}/bench/__main__.py: it is from "
+            "before the benchmark; choose a later commit"
         )
-    with tempfile.TemporaryDirectory(prefix="worldweave-base-") as room:
-        tree = Path(room, "tree")
-        if git(package, "worktree", "add", "--detach", str(tree), commit) is None:
-            raise BaseError(f"git cannot make a worktree of {revision} in {room}")
-        try:
-            yield tree / inside
-        finally:
-            git(package, "worktree", "remove", "--force", str(tree))
+    results = git(package, "show", f"{commit}:{inside}/bench/results.py")
+    ours = (package / "bench/results.py").read_text("utf-8")
+    _refuse_other_harness(revision, _harness(results or ""), _harness(ours))
+    return Base(revision, commit, inside)
 
 
-def report(changes: Sequence[Change], revision: str) -> str:
-    """Return a line for each change: both times and the ratio with its spread."""
+def _refuse_other_harness(revision: str, theirs: int, ours: int) -> None:
+    if theirs != ours:
+        raise BaseError(
+            f"the benchmark of {revision} has version {theirs}, this tree's {ours}: "
+            "they time the same code differently; choose a commit with the same "
+            "HARNESS in bench/results.py"
+        )
+
+
+def _harness(text: str) -> int:
+    """Return the version that *text*, of results.py, says."""
+    found = re.search(r"^HARNESS = (\d+)$", text, re.M)
+    # The first version did not say.
+    return int(found[1]) if found else 1
+
+
+def report(changes: Sequence[Change], name: str) -> str:
+    """Return a line for each change: both times and the ratio with its spread.
+
+    *name* heads the column of the other commit.
+    """
     cases = [f"{c.op} {c.mode} {c.provider}, {c.shape}" for c in changes]
     width = max(map(len, cases), default=0)
-    lines = [f"{'':<{width}}{revision[:11]:>12}{'this tree':>12}     times as fast"]
+    lines = [f"{'':<{width}}{name[:11]:>12}{'this tree':>12}     times as fast"]
     for case, each in zip(cases, changes, strict=True):
-        times = f"{each.base * 1e3:>12.3f}{each.this * 1e3:>12.3f} ms  "
-        if each.ratios is None:
-            ratio = "one of them is wrong: no ratio"
-        else:
+        times = "".join(
+            f"{'-' if t is None else f'{t * 1e3:.3f}':>12}"
+            for t in (each.base, each.this)
+        )
+        ratio = each.verdict
+        if each.ratios is not None:
             middle = statistics.median(each.ratios)
             low, high = min(each.ratios), max(each.ratios)
             ratio = f"{middle:.3f} [{low:.3f}, {high:.3f}] {each.verdict}"
-        lines.append(f"{case:<{width}}{times}{ratio}")
+        lines.append(f"{case:<{width}}{times} ms  {ratio}")
     return "\n".join(lines)
 
 
@@ -128,40 +187,48 @@ def _measured(name: str, root: Path, arguments: Sequence[str]) -> Results:
             capture_output=True,
             text=True,
         )
-        if done.returncode != 0 or not out.exists():
+        # 1 tells that something is wrong or missing, which the results tell, too.
+        if done.returncode not in (0, 1) or not out.exists():
             last = "\n".join(done.stderr.strip().splitlines()[-3:])
-            raise BaseError(f"the benchmark of {name} failed:\n{last}")
+            raise BaseError(
+                f"the benchmark of {name} failed (exit code {done.returncode}):\n{last}"
+            )
         return from_json(out.read_text("utf-8"))
 
 
 def _changes(base: Sequence[Results], this: Sequence[Results]) -> Iterator[Change]:
     mine = [{_key(row): row for row in each.measured()} for each in this]
     theirs = [{_key(row): row for row in each.measured()} for each in base]
-    for key in mine[0]:
+    for key in dict.fromkeys(key for each in (*mine, *theirs) for key in each):
+        before, now = ([each[key] for each in s if key in each] for s in (theirs, mine))
+        row = (now or before)[0]
+        named = (row.op, row.mode, spelled(row.shape), row.provider)
+        if not before or not now:
+            side = "this tree" if now else "the base"
+            said = f"measured in {side} only"
+            yield Change(*named, _middle(before), _middle(now), None, said)
+            continue
         pairs = [
             (theirs[i][key], mine[i][key])
             for i in range(len(mine))
             if key in theirs[i] and key in mine[i]
         ]
-        if not pairs:
-            continue
-        times = [(_time(before), _time(now)) for before, now in pairs]
-        right = all(before.holds and now.holds for before, now in pairs)
-        ratios = tuple(before.median / now.median for before, now in times)
-        row = pairs[0][1]
-        yield Change(
-            op=row.op,
-            mode=row.mode,
-            shape=spelled(row.shape),
-            provider=row.provider,
-            base=statistics.median(before.median for before, _ in times),
-            this=statistics.median(now.median for _, now in times),
-            ratios=ratios if right else None,
-            verdict=_verdict(times) if right else "wrong",
-        )
+        times = [(_time(one), _time(other)) for one, other in pairs]
+        right = all(each.holds for each in (*before, *now))
+        ratios = tuple(one.median / other.median for one, other in times)
+        verdict = _verdict(times) if right else WRONG
+        shown = ratios if right and ratios else None
+        yield Change(*named, _middle(before), _middle(now), shown, verdict)
+
+
+def _middle(rows: Iterable[Row]) -> float | None:
+    medians = [_time(row).median for row in rows]
+    return statistics.median(medians) if medians else None
 
 
 def _verdict(times: Sequence[tuple[Timing, Timing]]) -> str:
+    if len(times) < FEWEST:
+        return f"no verdict below {FEWEST} rounds"
     if all(now.high < before.low for before, now in times):
         return "faster"
     if all(now.low > before.high for before, now in times):

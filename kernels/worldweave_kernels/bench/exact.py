@@ -10,19 +10,23 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from worldweave_kernels.agreement import TOLERANCE, relative_error
-from worldweave_kernels.bench.ops import OPS, Case
+from worldweave_kernels.bench.ops import OPS, Case, parts, variable
 
 #: Elements of the largest input up to which the whole result is judged.
 WHOLE = 2**22
 #: Tokens that a larger result is judged by, spread from the first to the last.
 TOKENS = 512
+#: Bytes that the definition takes in float64, gradients included, for each of its
+#: arguments: intermediate results in steps are many.
+_TAKEN = 12 * 8
 
 
 class Judge:
     """The exact results and gradients of a case, and the error of others against them.
 
     Large cases are judged by a part: some tokens, of attention one head. Gradients
-    of what all parts share need all of them, and are judged in small cases only.
+    of what all parts share need all of them; where these do not fit, *unjudged* names
+    the gradients.
     """
 
     def __init__(
@@ -32,14 +36,21 @@ class Judge:
         self.tolerance = TOLERANCE[case.dtype]
         self._outer = op.outer
         self._inner = op.inner(case.shape)
+        self._op = case.op
         self._part = _part(case, args)
+        if slopes and op.shared and _fits(case, args):
+            self._part = None
+        self.unjudged = op.shared if slopes and self._part is not None else ()
+        self._variable = variable(case)
         # The inputs are rounded to the dtype already: only the computing is judged.
         leaves, tree = pytree.tree_flatten(args)
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
-        for place, dim in zip(places, self._inner, strict=True):
+        inputs = []
+        for place, dim, varies in zip(places, self._inner, self._variable, strict=True):
             part = self._taken(leaves[place].detach(), dim).double()
-            leaves[place] = part.requires_grad_(bool(slopes))
-        outs = pytree.tree_leaves(op.define(*pytree.tree_unflatten(leaves, tree)))
+            leaves[place] = part.requires_grad_(bool(slopes) and varies)
+            inputs += [part] * varies
+        outs = parts(case.op, op.define(*pytree.tree_unflatten(leaves, tree)))
         self._outs = [out.detach() for out in outs]
         self._gradients: Sequence[Tensor] = ()
         if slopes:
@@ -47,14 +58,16 @@ class Judge:
                 self._taken(slope, dim).double()
                 for slope, dim in zip(slopes, self._outer, strict=True)
             ]
-            inputs = [leaves[place] for place in places]
             self._gradients = torch.autograd.grad(outs, inputs, given)
 
     def error(self, outs: Sequence[Tensor], gradients: Sequence[Tensor] = ()) -> float:
         """Return the largest relative error among *outs* and *gradients*.
 
-        Not a number is infinitely wrong.
+        *gradients* are those of the arguments that vary. Not a number is infinitely
+        wrong.
         """
+        outs = parts(self._op, outs)
+        inner = [d for d, v in zip(self._inner, self._variable, strict=True) if v]
         found: list[tuple[Tensor, Tensor, int | None]] = [
             *zip(outs, self._outs, self._outer, strict=True)
         ]
@@ -62,7 +75,7 @@ class Judge:
             found += [
                 (ours, exact, dim)
                 for ours, exact, dim in zip(
-                    gradients, self._gradients, self._inner, strict=True
+                    gradients, self._gradients, inner, strict=True
                 )
                 if self._part is None or dim is not None
             ]
@@ -76,6 +89,14 @@ class Judge:
         if self._part is None or dim is None:
             return x
         return x.index_select(dim, self._part.to(x.device))
+
+
+def _fits(case: Case, args: tuple[Any, ...]) -> bool:
+    """Whether there is a GPU with memory to judge all of a case at once."""
+    if torch.device(case.device).type != "cuda":
+        return False
+    count = sum(x.numel() for x in pytree.tree_leaves(args) if isinstance(x, Tensor))
+    return count * _TAKEN < 0.8 * float(torch.cuda.mem_get_info(case.device)[0])
 
 
 def _part(case: Case, args: tuple[Any, ...]) -> Tensor | None:

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from worldweave_kernels.bench.results import BASELINES, SCHEMA, Results, spelled
@@ -26,6 +27,29 @@ def refuse_unwritable(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{path}: there is no folder {folder}; make it first")
     if Path(path).is_dir():
         raise ValueError(f"{path} is a folder; name a file in it")
+    _refuse_closed(folder, path)
+
+
+def refuse_unwritable_folder(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError where no folder can be made at *path*, or nothing put in it."""
+    there = Path(path)
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise ValueError(f"{path}: {there} is no folder; name another")
+    _refuse_closed(there, path)
+
+
+def _refuse_closed(folder: Path, path: str | os.PathLike[str]) -> None:
+    try:
+        # Permissions do not tell of everything, such as a disk that is read only.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{path}: nothing can be written to {folder} ({error.strerror}); name "
+            "another"
+        ) from error
 
 
 def refuse_other_columns(path: str | os.PathLike[str]) -> None:

@@ -14,6 +14,11 @@ import torch
 
 from worldweave_kernels.bench.results import Machine
 
+#: The folder of the package: what is measured, not only what measures.
+_PACKAGE = Path(__file__).resolve().parents[1]
+#: Names the commit where the package is a copy without a checkout.
+ENVIRONMENT = "WORLDWEAVE_COMMIT"
+
 
 def machine(device: str) -> Machine:
     """Describe this machine as far as it bears on times."""
@@ -25,7 +30,7 @@ def machine(device: str) -> Machine:
         torch=torch.__version__,
         triton=triton_version(),
         threads=torch.get_num_threads(),
-        commit=commit(Path(__file__).parent),
+        commit=commit(_PACKAGE),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )
@@ -40,10 +45,13 @@ def triton_version() -> str | None:
 
 
 def commit(folder: Path) -> str | None:
-    """Return the commit of the checkout *folder* is in, with + for changes to it."""
+    """Return the commit of the checkout *folder* is in, with + for changes to it.
+
+    Outside a checkout, what the environment says.
+    """
     head = git(folder, "rev-parse", "--short", "HEAD")
     if head is None:
-        return None
+        return os.environ.get(ENVIRONMENT) or None
     changed = git(folder, "status", "--porcelain", "--", ".")
     return head + ("+" if changed else "")
 

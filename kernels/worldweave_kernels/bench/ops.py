@@ -18,6 +18,8 @@ from worldweave_kernels.bench.shapes import Shape
 from worldweave_kernels.roofline import Work
 
 MODES = ("forward", "backward", "both")
+#: A backward without gradients of the maps: how branches are trained.
+FIXED_MAPS = "backward-fixed-maps"
 
 
 class Case(NamedTuple):
@@ -38,7 +40,7 @@ class Op:
     name, for every tensor among the arguments and the results, the dimension in
     which the operation is local: a part of it depends on the same part of the
     inputs alone, so that a part is enough to judge huge results by. None is for
-    what all parts share.
+    what all parts share, which *shared* names.
     """
 
     inputs: Callable[[Shape, Callable[..., Tensor]], tuple[Any, ...]]
@@ -50,12 +52,32 @@ class Op:
     results: Callable[[Shape], Sequence[tuple[int, ...]]]
     #: Arguments that stay in float32 whatever the dtype.
     wide: Callable[[Shape], Sequence[int]] = lambda shape: ()
+    #: Arguments that no gradient is wanted of.
+    constant: Sequence[int] = ()
+    shared: Sequence[str] = ()
+    #: Whether results lie in one tensor, see `unpacked`, or one by one.
+    packed: bool = False
     differentiable: bool = True
+
+
+def modes_of(op: str, mode: str) -> list[str]:
+    """Return the modes to measure *op* in where *mode* is asked for."""
+    has_maps = op == "weighted_add"
+    if mode == FIXED_MAPS:
+        return [mode] if has_maps else []
+    if mode != "forward" and not OPS[op].differentiable:
+        return []
+    return [mode, FIXED_MAPS] if mode == "backward" and has_maps else [mode]
 
 
 def work(case: Case) -> Work:
     """Return the bytes and operations that *case* cannot do without."""
     op, size = OPS[case.op], case.dtype.itemsize
+    if case.mode == FIXED_MAPS:
+        tokens, hidden, branches = (case.shape[axis] for axis in "LDN")
+        return roofline.weighted_add(
+            tokens, hidden, branches, itemsize=size, backward=True, of_maps=False
+        )
     forth, back = (op.work(case.shape, size, each) for each in (False, True))
     if case.mode == "both":
         return Work(forth.bytes + back.bytes, forth.flops + back.flops)
@@ -81,6 +103,26 @@ def slopes(case: Case) -> list[Tensor]:
     """Return random gradients of the results of *case*, for a backward."""
     random = _source(case, seed=1)
     return [random(*size).to(case.dtype) for size in OPS[case.op].results(case.shape)]
+
+
+def variable(case: Case) -> list[bool]:
+    """Return of each tensor among the arguments whether its gradient is wanted."""
+    op = OPS[case.op]
+    fixed = op.wide(case.shape) if case.mode == FIXED_MAPS else op.constant
+    return [index not in fixed for index in range(len(op.inner(case.shape)))]
+
+
+def parts(op: str, outs: Any) -> list[Tensor]:
+    """Return what a provider of *op* returned, one by one even if it is packed."""
+    found = [out for out in pytree.tree_leaves(outs) if isinstance(out, Tensor)]
+    return [*unpacked(found[0])] if OPS[op].packed and len(found) == 1 else found
+
+
+def laid_out(op: str, outs: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:
+    """Return gradients of results one by one as gradients of *outs*, maybe packed."""
+    if OPS[op].packed and len(outs) == 1:
+        return [torch.stack(list(slopes), dim=3).unsqueeze(0)]
+    return list(slopes)
 
 
 def _source(case: Case, seed: int) -> Callable[..., Tensor]:
@@ -124,9 +166,9 @@ def _pack_inputs(shape: Shape, random: Callable[..., Tensor]) -> tuple[Any, ...]
     return q, k, v, *weights, angles.cos(), angles.sin(), shape["U"]
 
 
-def _pack_defined(*args: Any) -> tuple[Tensor, ...]:
+def _pack_defined(*args: Any) -> Tensor:
     *tensors, ranks = args
-    return unpacked(reference.qk_norm_rope_pack(*tensors, world=ranks))
+    return reference.qk_norm_rope_pack(*tensors, world=ranks)
 
 
 def unpacked(packed: Tensor) -> tuple[Tensor, ...]:
@@ -199,6 +241,10 @@ OPS: dict[str, Op] = {
         outer=(2, 2, 2),
         results=lambda s: [(s["U"], *_heads(s))] * 3,
         wide=lambda s: (5, 6),
+        # Positions are not trained.
+        constant=(5, 6),
+        shared=("q_weight", "k_weight"),
+        packed=True,
     ),
     "norm_modulate": Op(
         inputs=_norm_inputs,
@@ -207,6 +253,7 @@ OPS: dict[str, Op] = {
         ),
         define=reference.norm_modulate,
         inner=lambda s: (1, None, None),
+        shared=("shift", "scale"),
         outer=(1,),
         results=lambda s: [_plane(s)],
     ),
@@ -217,6 +264,7 @@ OPS: dict[str, Op] = {
         ),
         define=reference.gate_residual_norm_modulate,
         inner=lambda s: (1, 1, None, None, None),
+        shared=("gate", "shift", "scale"),
         outer=(1, 1),
         results=lambda s: [_plane(s), _plane(s)],
     ),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,10 @@ from torch.utils import _pytree as pytree
 import worldweave_kernels as kernels
 from worldweave_kernels import BackendError, explain
 from worldweave_kernels.bench import chains
-from worldweave_kernels.bench.ops import OPS, Case, unpacked
+from worldweave_kernels.bench.ops import OPS, Case
 
-KINDS = ("official", "eager", "compile", "auto", "triton", "library")
+#: "ours" is a library's operation with one of the package's own.
+KINDS = ("official", "eager", "compile", "auto", "triton", "library", "ours")
 
 Compute = Callable[..., Any]
 
@@ -32,9 +33,9 @@ class UnavailableError(Exception):
 class Provider:
     """One way to compute an operation, made ready for a case by *prepare*.
 
-    What it prepares takes the arguments of the case and returns its results. It
-    raises UnavailableError where it cannot; the second that it returns is a remark,
-    of auto the backend it takes.
+    What it prepares takes the arguments of the case and returns its results, packed
+    in one tensor where the operation does so. It raises UnavailableError where it
+    cannot; the second that it returns is a remark, of auto the backend it takes.
     """
 
     name: str
@@ -54,6 +55,26 @@ def providers(op: str) -> list[Provider]:
     ]
 
 
+def refuse_unknown(names: Collection[str], ops: Iterable[str]) -> None:
+    """Raise ValueError for a name of *names* that none of the providers of *ops* has.
+
+    A name is that of a provider or its kind.
+    """
+    ops = list(ops)
+    known = known_providers()
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"there is no provider {name!r}; there are {', '.join(known)}"
+            )
+        if not any(name in (p.name, p.kind) for op in ops for p in providers(op)):
+            have = [op for op in OPS for p in providers(op) if name in (p.name, p.kind)]
+            raise ValueError(
+                f"{name} does not compute {', '.join(ops)}; ask for "
+                f"{', '.join(dict.fromkeys(have))}"
+            )
+
+
 def known_providers() -> list[str]:
     """Return the kinds and the names of all providers of all operations."""
     names = [provider.name for op in OPS for provider in providers(op)]
@@ -65,15 +86,22 @@ def _official(case: Case, args: tuple[Any, ...]) -> tuple[Compute, str]:
         raise UnavailableError(
             "the official code calls TransformerEngine, which calls cuDNN: see cudnn"
         )
-    remark = {
-        "qk_norm_rope_pack": "written out; the official code takes TransformerEngine's",
-    }
-    return chains.OFFICIAL[case.op], remark.get(case.op, "")
+    remark = _whole_v(case)
+    if case.op == "qk_norm_rope_pack":
+        said = "written out, the official code takes TransformerEngine's"
+        remark = "; ".join(filter(None, [said, remark]))
+    return chains.OFFICIAL[case.op], remark
 
 
 def _eager(case: Case, args: tuple[Any, ...]) -> tuple[Compute, str]:
     _refuse_scores(case)
-    return chains.EAGER[case.op], ""
+    return chains.EAGER[case.op], _whole_v(case)
+
+
+def _whole_v(case: Case) -> str:
+    if case.op == "qk_norm_rope_pack" and case.shape["U"] == 1:
+        return "v is handed on as it is at U=1, where the floor counts a copy of it"
+    return ""
 
 
 def _compiled(case: Case, args: tuple[Any, ...]) -> tuple[Compute, str]:
@@ -111,8 +139,8 @@ def _backend(name: str) -> Provider:
     return Provider(name, "library", prepare)
 
 
-def _chain(name: str, compute: Compute) -> Provider:
-    return Provider(name, "library", lambda case, args: (compute, ""))
+def _chain(name: str, compute: Compute, kind: str = "library") -> Provider:
+    return Provider(name, kind, lambda case, args: (compute, ""))
 
 
 def _concatenated(case: Case, args: tuple[Any, ...]) -> tuple[Compute, str]:
@@ -137,7 +165,7 @@ _LIBRARIES: dict[str, list[Provider]] = {
         _chain("layer_norm", chains.gated_modulating_layer_norm)
     ],
     "control_inject": [
-        _chain("linear + ours", chains.projected_weighted_add),
+        _chain("linear + ours", chains.projected_weighted_add, "ours"),
         Provider("addmm", "library", _concatenated),
     ],
 }
@@ -149,8 +177,7 @@ def _ours(case: Case, backend: str) -> Compute:
 
     def call(*args: Any) -> Any:
         positional, named = _called(case.op, args)
-        out = compute(*positional, **named, backend=backend)
-        return unpacked(out) if case.op == "qk_norm_rope_pack" else out
+        return compute(*positional, **named, backend=backend)
 
     return call
 

@@ -12,32 +12,85 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from worldweave_kernels.agreement import TOLERANCE, relative_error
-from worldweave_kernels.bench import rank_report
+from worldweave_kernels.bench import files, plots, rank_report
 from worldweave_kernels.bench.communication import (
     CLUSTERS,
     H200,
     OVERLAP,
     Cluster,
     all_to_all_bytes,
+    attention_fill,
     efficiency,
     exposed,
     layer_seconds,
+    ring_bytes,
 )
 from worldweave_kernels.bench.machine import machine
 from worldweave_kernels.bench.measure import Call, Stopwatch, in_turn
 from worldweave_kernels.bench.rank_block import SHAPES, BlockShape, RankBlock, graphed
-from worldweave_kernels.bench.rank_rows import RankResults, RankRow, layout
-from worldweave_kernels.bench.results import Timing
+from worldweave_kernels.bench.results import Machine, Timing, first_line
 
 #: Blocks timed in one go: in a forward the host launches ahead of the GPU, too.
 IN_A_ROW = 4
+LABEL = "compute measured, communication modelled"
+#: Of the JSON. It rises when a field changes its name or meaning.
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankRow:
+    """One count of GPUs in one mode: measured, or the reason why not.
+
+    *gpus* are *guidance* groups of *ranks*: beyond one rank per head, conditional and
+    unconditional passes are computed by a half each, which exchanges a latent per step
+    (14 MB at 7B, not counted). Efficiencies are shares of the ideal t(1) / U.
+    """
+
+    gpus: int
+    guidance: int
+    ranks: int
+    mode: str
+    time: Timing | None = None
+    #: Measured.
+    efficiency: float | None = None
+    #: The share of a GPU that attention's tiles keep busy, by whole waves: a model.
+    fill: float | None = None
+    #: Bytes each GPU sends per block; those of a ring of keys and values instead; and
+    #: how long the first takes by the model.
+    sent: int = 0
+    ring: int = 0
+    exchange: float | None = None
+    #: With the modelled exchanges: all of them waited for, or partly hidden.
+    with_exchange: float | None = None
+    with_overlap: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankResults:
+    """The rows, what they were measured on and which links were assumed."""
+
+    machine: Machine
+    shape: str
+    dtype: str
+    cluster: str
+    rows: tuple[RankRow, ...]
+    notes: tuple[str, ...] = ()
+    label: str = LABEL
+
+    def to_json(self) -> str:
+        """Return the results as JSON."""
+        whole = {"schema": SCHEMA, **dataclasses.asdict(self)}
+        return json.dumps(whole, indent=1, allow_nan=False) + "\n"
 
 
 def measure_ranks(
@@ -60,7 +113,8 @@ def measure_ranks(
     layouts = {each: layout(each, shape.heads) for each in sorted({1, *gpus})}
     for _, ranks in layouts.values():
         shape.refuse_ranks(ranks)
-    stopwatch = Stopwatch(device)
+    # The host's own launches are what eager and graph differ in.
+    stopwatch = Stopwatch(device, host_ahead=False)
     taken: dict[int, dict[str, Timing | str]] = {}
     rows = []
     for count, (guidance, ranks) in layouts.items():
@@ -72,11 +126,27 @@ def measure_ranks(
                 guidance=guidance,
                 ranks=ranks,
                 mode=mode,
+                fill=attention_fill(shape.tokens, shape.heads // ranks, cluster),
                 sent=all_to_all_bytes(shape.tokens, shape.hidden, ranks),
+                ring=ring_bytes(shape.tokens, shape.hidden, ranks),
             )
             rows.append(_judged(row, timed, taken[1][mode], shape, cluster))
             say(rows[-1])
     return rows
+
+
+def layout(gpus: int, heads: int) -> tuple[int, int]:
+    """Return guidance groups and ranks per exchange: a rank needs a head.
+
+    Raise ValueError for more than two GPUs per head, or where heads do not divide.
+    """
+    ranks = min(gpus, heads)
+    if gpus < 1 or heads % ranks or gpus not in (ranks, 2 * ranks):
+        raise ValueError(
+            f"{gpus} GPUs cannot share {heads} heads; give divisors of it, or "
+            f"{2 * heads} for two groups, one per half of the guidance"
+        )
+    return gpus // ranks, ranks
 
 
 def _timed(
@@ -99,11 +169,13 @@ def _timed(
             found[mode] = "it was not timed"
         except Exception as error:
             # Whatever it was, a compiler's complaint or memory: the others go on.
-            found[mode] = _said(error)
+            found[mode] = first_line(error)
     try:
         times = in_turn(calls, stopwatch, seconds=seconds, repeats=repeats)
     except Exception as error:
-        return {mode: _said(error) if mode in calls else found[mode] for mode in found}
+        return {
+            mode: first_line(error) if mode in calls else found[mode] for mode in found
+        }
     return {**found, **{mode: _one_block(times[mode]) for mode in calls}}
 
 
@@ -163,16 +235,17 @@ def _judged(
     )
 
 
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    prog: str = "python -m worldweave_kernels.bench",
+) -> int:
     """Measure virtual ranks, print a table, write what was asked for.
 
-    Return the exit status: 1 where something could not be measured.
+    *prog* is how the help calls the command. Return the exit status: 1 where
+    something could not be measured.
     """
-    parser = _parser()
+    parser = _parser(prog)
     options = parser.parse_args(arguments)
     try:
         return _measured(options)
@@ -180,11 +253,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.exit(2, f"worldweave_kernels.bench: {error}\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     cuda = torch.cuda.is_available()
-    parser = argparse.ArgumentParser(
-        prog="python -m worldweave_kernels.bench --ranks", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     add = parser.add_argument
     add(
         "--ranks",
@@ -193,32 +264,26 @@ def _parser() -> argparse.ArgumentParser:
         "computes each half of the guidance [default: %(default)s]",
     )
     add(
-        "--shapes",
-        choices=tuple(SHAPES),
-        default="cosmos-7b" if cuda else "tiny",
+        "--shapes", choices=tuple(SHAPES), default="cosmos-7b" if cuda else "tiny",
         help="[default: %(default)s]",
-    )
+    )  # fmt: skip
     add("--device", default="cuda" if cuda else "cpu", help="[default: %(default)s]")
     add(
-        "--dtype",
-        choices=("float32", "bfloat16", "float16"),
-        default="bfloat16" if cuda else "float32",
-    )
+        "--dtype", choices=("float32", "bfloat16", "float16"),
+        default="bfloat16" if cuda else "float32", help="[default: %(default)s]",
+    )  # fmt: skip
     add(
-        "--links",
-        choices=tuple(CLUSTERS),
-        default=H200.name,
+        "--links", choices=tuple(CLUSTERS), default=H200.name,
         help="whose links the model assumes [default: %(default)s]",
-    )
+    )  # fmt: skip
     add(
-        "--time",
-        type=float,
-        default=2.0 if cuda else 0.2,
+        "--time", type=float, default=2.0 if cuda else 0.2,
         help="seconds for each count and mode [default: %(default)s]",
-    )
+    )  # fmt: skip
     add("--repeats", type=int, help="calls of each, instead of --time")
     add("--json", type=Path, help="file to write the results to")
     add("--plots", type=Path, help="folder to draw PNG and SVG into; needs matplotlib")
+    add("--csv", help=argparse.SUPPRESS)
     return parser
 
 
@@ -227,6 +292,7 @@ def _measured(options: argparse.Namespace) -> int:
         raise ValueError(f"there is no {options.device!r} here; give --device cpu")
     if options.repeats is not None and options.repeats < 1:
         raise ValueError(f"--repeats is {options.repeats}; give 1 or more")
+    _refuse_targets(options)
     cluster = CLUSTERS[options.links]
     rows = measure_ranks(
         SHAPES[options.shapes],
@@ -236,6 +302,7 @@ def _measured(options: argparse.Namespace) -> int:
         cluster=cluster,
         seconds=options.time,
         repeats=options.repeats,
+        say=lambda row: print(rank_report.line(row), flush=True),
     )
     results = RankResults(
         machine=machine(options.device),
@@ -245,7 +312,7 @@ def _measured(options: argparse.Namespace) -> int:
         rows=tuple(rows),
         notes=rank_report.notes(options.device, cluster),
     )
-    print(rank_report.table(results), end="")
+    print(f"\n{rank_report.table(results)}", end="")
     if options.json is not None:
         options.json.write_text(results.to_json(), "utf-8")
         print(f"written to {options.json}")
@@ -253,6 +320,19 @@ def _measured(options: argparse.Namespace) -> int:
         for path in rank_report.draw(results, options.plots):
             print(f"drawn: {path}")
     return 0 if all(row.time is not None for row in rows) else 1
+
+
+def _refuse_targets(options: argparse.Namespace) -> None:
+    """Raise ValueError, before anything is measured, where it could not be kept."""
+    if options.csv is not None:
+        raise ValueError(
+            "--csv is of single operations, ranks have other columns; give --json"
+        )
+    if options.json is not None:
+        files.refuse_unwritable(options.json)
+    if options.plots is not None:
+        plots.require_matplotlib()
+        options.plots.mkdir(parents=True, exist_ok=True)
 
 
 def _counts(asked: str) -> list[int]:

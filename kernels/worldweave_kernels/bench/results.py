@@ -12,6 +12,9 @@ from typing import Any
 #: Of the JSON and of the CSV. It rises when a field changes its name or meaning.
 SCHEMA = 1
 
+#: Of the way to measure. It rises when the same code would get another time or floor.
+HARNESS = 2
+
 #: What others are compared with, and the order of the columns.
 BASELINES = ("official", "compile", "library")
 
@@ -30,8 +33,8 @@ class Timing:
 class Row:
     """One provider of one operation at one shape: measured, or the reason why not.
 
-    *kind* is official, eager, compile, triton, auto or library; *provider* names it
-    ("cudnn", and for most kinds the kind itself). *bytes* and *flops* are those the
+    *kind* is one of `providers.KINDS`; *provider* names it ("cudnn", and for most
+    kinds the kind itself). *bytes* and *flops* are those the
     operation cannot do without, *floor* the seconds they take at the ceilings of the
     run. *error* is relative to float64.
     """
@@ -50,7 +53,8 @@ class Row:
     tolerance: float | None = None
     #: How many times as fast as each baseline; only where both computed it right.
     speedup: Mapping[str, float] = field(default_factory=dict)
-    #: Why nothing was measured, or what to know about what was.
+    #: Why nothing was measured, or what to know about what was; remarks are parted
+    #: by "; ". Of auto, the first is the backend it takes.
     note: str = ""
 
     @property
@@ -121,6 +125,7 @@ class Results:
     rows: tuple[Row, ...]
     #: What the reader must know, such as what was not measured at all.
     notes: tuple[str, ...] = ()
+    harness: int = HARNESS
 
     def measured(self) -> list[Row]:
         """Return the rows that have a time."""
@@ -159,6 +164,8 @@ def from_json(text: str) -> Results:
             ceilings=tuple(Ceiling(**each) for each in whole["ceilings"]),
             rows=tuple(_row(each) for each in whole["rows"]),
             notes=tuple(whole["notes"]),
+            # The first version did not say.
+            harness=whole.get("harness", 1),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the results are incomplete: {error}") from error
@@ -169,6 +176,37 @@ def spelled(shape: Mapping[str, int]) -> str:
     return " ".join(f"{axis}={size}" for axis, size in shape.items())
 
 
+def dtype_name(dtype: object) -> str:
+    """Return "float32" for torch.float32."""
+    return str(dtype).removeprefix("torch.")
+
+
+def first_line(error: Exception) -> str:
+    """Return the kind of an error and the first line of what it says."""
+    text = str(error).strip() or type(error).__name__
+    return f"{type(error).__name__}: {text.splitlines()[0]}"[:200]
+
+
+def baselines(rows: Iterable[Row]) -> dict[str, Row]:
+    """Return what the rows of one case are compared with: the fastest of each kind.
+
+    A row whose error is above the tolerance is none.
+    """
+    found: dict[str, Row] = {}
+    for row in rows:
+        if row.holds and row.kind in BASELINES:
+            fastest = found.get(row.kind, row)
+            found[row.kind] = min(fastest, row, key=_median)
+    return found
+
+
+def apart(one: Row, other: Row) -> bool:
+    """Whether the 20-80 % ranges of two rows do not overlap: one is the faster."""
+    if one.time is None or other.time is None:
+        return False
+    return one.time.high < other.time.low or other.time.high < one.time.low
+
+
 def compared(rows: Iterable[Row]) -> list[Row]:
     """Give the rows of one case their speed-ups over the baselines among them.
 
@@ -176,17 +214,17 @@ def compared(rows: Iterable[Row]) -> list[Row]:
     tolerance, nor with such a row.
     """
     rows = list(rows)
-    against: dict[str, float] = {}
-    for row in rows:
-        if row.holds and row.time is not None and row.kind in BASELINES:
-            fastest = against.get(row.kind, math.inf)
-            against[row.kind] = min(fastest, row.time.median)
+    against = {kind: _median(row) for kind, row in baselines(rows).items()}
     return [
         dataclasses.replace(row, speedup=_over(against, row.time.median))
         if row.holds and row.time is not None
         else dataclasses.replace(row, speedup={})
         for row in rows
     ]
+
+
+def _median(row: Row) -> float:
+    return math.inf if row.time is None else row.time.median
 
 
 def _over(against: Mapping[str, float], seconds: float) -> dict[str, float]:

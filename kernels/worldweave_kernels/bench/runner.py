@@ -14,7 +14,18 @@ from worldweave_kernels.bench import measure
 from worldweave_kernels.bench.exact import Judge
 from worldweave_kernels.bench.machine import machine
 from worldweave_kernels.bench.measure import Call, Stopwatch
-from worldweave_kernels.bench.ops import MODES, OPS, Case, arguments, slopes, work
+from worldweave_kernels.bench.ops import (
+    FIXED_MAPS,
+    MODES,
+    OPS,
+    Case,
+    arguments,
+    laid_out,
+    modes_of,
+    slopes,
+    variable,
+    work,
+)
 from worldweave_kernels.bench.providers import (
     Compute,
     Provider,
@@ -23,7 +34,14 @@ from worldweave_kernels.bench.providers import (
     providers,
     results,
 )
-from worldweave_kernels.bench.results import Ceiling, Results, Row, compared
+from worldweave_kernels.bench.results import (
+    Ceiling,
+    Results,
+    Row,
+    compared,
+    dtype_name,
+    first_line,
+)
 from worldweave_kernels.bench.shapes import shapes
 
 
@@ -44,7 +62,8 @@ def cases(
 ) -> list[Case]:
     """Return a case for each op, shape and mode; only what has a backward gets one.
 
-    *asked* is a preset or axes, see `shapes`. Raise ValueError for unknown names.
+    A backward of `weighted_add` gets a second, without gradients of its maps. *asked*
+    is a preset or axes, see `shapes`. Raise ValueError for unknown names.
     """
     found = []
     for op in ops:
@@ -53,12 +72,14 @@ def cases(
                 f"there is no operation {op!r}; there are {', '.join(OPS)}"
             )
         for mode in modes:
-            if mode not in MODES:
-                raise ValueError(f"there is no mode {mode!r}; there are {MODES}")
-            if mode == "forward" or OPS[op].differentiable:
-                found += [
-                    Case(op, mode, shape, dtype, device) for shape in shapes(asked, op)
-                ]
+            if mode not in (*MODES, FIXED_MAPS):
+                known = ", ".join((*MODES, FIXED_MAPS))
+                raise ValueError(f"there is no mode {mode!r}; there are {known}")
+            found += [
+                Case(op, each, shape, dtype, device)
+                for each in modes_of(op, mode)
+                for shape in shapes(asked, op)
+            ]
     return found
 
 
@@ -129,7 +150,7 @@ def cost(
 
 def _floor(case: Case, ceilings: Sequence[Ceiling]) -> float | None:
     for each in ceilings:
-        if each.dtype == str(case.dtype).removeprefix("torch."):
+        if each.dtype == dtype_name(case.dtype):
             limits = roofline.Ceilings(each.bandwidth, each.flops)
             return roofline.floor(work(case), limits)
     return None
@@ -154,14 +175,14 @@ def _case(
     except Exception as error:
         # Such as memory that ran out; the cases before and after it still count.
         times = {}
-        notes |= {name: f"timing stopped: {_first_line(error)}" for name in calls}
+        notes |= {name: f"timing stopped: {first_line(error)}" for name in calls}
     needed, floor = work(case), _floor(case, ceilings)
     return compared(
         Row(
             op=case.op,
             mode=case.mode,
             shape=dict(case.shape),
-            dtype=str(case.dtype).removeprefix("torch."),
+            dtype=dtype_name(case.dtype),
             provider=provider.name,
             kind=provider.kind,
             bytes=needed.bytes,
@@ -186,10 +207,14 @@ def _prepared(
     """Return the providers that can compute the case, and what to note of each."""
     ready: dict[str, _Ready] = {}
     notes: dict[str, str] = {}
+    unjudged = ", ".join(judge.unjudged)
+    if unjudged:
+        unjudged = f"gradients of {unjudged} not judged"
     for provider in wanted:
         try:
-            compute, notes[provider.name] = provider.prepare(case, args)
-            ready[provider.name] = _judged(case.mode, compute, args, given, judge)
+            compute, remark = provider.prepare(case, args)
+            ready[provider.name] = _judged(case, compute, args, given, judge)
+            notes[provider.name] = "; ".join(filter(None, [remark, unjudged]))
         except UnavailableError as reason:
             notes[provider.name] = str(reason)
         except BackendError as error:
@@ -199,26 +224,26 @@ def _prepared(
         except Exception as error:
             # Whatever stops one provider, a missing compiler or a bug of its own,
             # becomes its row and stops no other.
-            notes[provider.name] = _first_line(error)
+            notes[provider.name] = first_line(error)
     return ready, notes
 
 
 def _judged(
-    mode: str,
+    case: Case,
     compute: Compute,
     args: tuple[Any, ...],
     given: Sequence[Tensor],
     judge: Judge,
 ) -> _Ready:
     """Compute once, compare with float64, and return the call to time."""
-    if mode == "forward":
+    if case.mode == "forward":
         with torch.no_grad():
             error = judge.error(results(compute(*args)))
         return _Ready(Call(lambda _: _without_gradient(compute, args)), error)
-    leaves = pytree.tree_map_only(
-        Tensor, lambda x: x.detach().requires_grad_(x.is_floating_point()), args
-    )
-    inputs = [x for x in pytree.tree_leaves(leaves) if isinstance(x, Tensor)]
+    leaves = pytree.tree_map_only(Tensor, lambda x: x.detach(), args)
+    tensors = [x for x in pytree.tree_leaves(leaves) if isinstance(x, Tensor)]
+    varied = zip(tensors, variable(case), strict=True)
+    inputs = [x.requires_grad_() for x, varies in varied if varies]
 
     def forth() -> list[Tensor]:
         return results(compute(*leaves))
@@ -227,8 +252,9 @@ def _judged(
         return torch.autograd.grad(outs, inputs, given)
 
     outs = forth()
+    given = laid_out(case.op, outs, given)
     error = judge.error([out.detach() for out in outs], back(outs))
-    if mode == "both":
+    if case.mode == "both":
         return _Ready(Call(lambda _: back(forth())), error)
     return _Ready(Call(back, before=forth), error)
 
@@ -244,8 +270,3 @@ def _selected(found: Sequence[Provider], only: Collection[str]) -> list[Provider
         for provider in found
         if not only or provider.name in only or provider.kind in only
     ]
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return f"{type(error).__name__}: {text.splitlines()[0]}"[:200]

@@ -41,16 +41,22 @@ PRESETS: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 def shapes(asked: str, op: str) -> Iterator[Shape]:
-    """Yield the shapes of *op* that *asked* names: a preset, or "L=4096,D=1024".
+    """Yield the shapes of *op* that *asked* names.
 
-    Axes that are left out are those of `tiny`, with four branches; M is then L. Of
-    a preset, `control_inject` takes four branches only.
-    Raise ValueError for an unknown preset or axis, and for sizes that do not fit.
+    That is a preset ("cosmos-7b"), axes ("L=4096,D=1024"), or a preset with axes of
+    its own ("cosmos-7b,N=4"). Axes that are left out without a preset are those of
+    `tiny`, with four branches; M is then L. Of a preset, `control_inject` takes four
+    branches only, unless N is given. Raise ValueError for an unknown preset or axis,
+    and for sizes that do not fit.
     """
-    axes = PRESETS[asked] if asked in PRESETS else _given(asked)
+    preset, _, others = asked.partition(",")
+    if preset.strip() in PRESETS:
+        axes = _changed(PRESETS[preset.strip()], _given(others, asked), op)
+    else:
+        given = _given(asked, asked)
+        tiny = PRESETS["tiny"]
+        axes = {**tiny, "N": (4,), "M": given.get("L", tiny["L"]), **given}
     axes = {"U": (1,), **axes}
-    if asked in PRESETS and op == "control_inject":
-        axes["N"] = (4,)
     found: list[dict[str, int]] = [{}]
     for axis in OF_OP[op]:
         found = [{**each, axis: size} for each in found for size in axes[axis]]
@@ -59,10 +65,23 @@ def shapes(asked: str, op: str) -> Iterator[Shape]:
         yield {axis: shape[axis] for axis in AXES if axis in shape}
 
 
-def _given(asked: str) -> dict[str, tuple[int, ...]]:
-    axes = dict(PRESETS["tiny"], N=(4,))
+def _changed(
+    preset: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], op: str
+) -> dict[str, tuple[int, ...]]:
+    """Return the axes of a preset with those that were given besides."""
+    axes = {**preset, **given}
+    if "M" not in given:
+        # The keys of self-attention are as many as its queries.
+        longest = dict(zip(preset["L"], axes["L"], strict=True))
+        axes["M"] = tuple(longest.get(size, size) for size in preset["M"])
+    if "N" not in given and op == "control_inject":
+        axes["N"] = (4,)
+    return axes
+
+
+def _given(entries: str, asked: str) -> dict[str, tuple[int, ...]]:
     given: dict[str, tuple[int, ...]] = {}
-    for entry in asked.split(","):
+    for entry in entries.split(",") if entries else ():
         axis, _, size = entry.strip().partition("=")
         if axis not in AXES or not size.isdecimal() or int(size) < 1:
             known = ", ".join(f"{axis} ({means})" for axis, means in AXES.items())
@@ -72,8 +91,7 @@ def _given(asked: str) -> dict[str, tuple[int, ...]]:
                 f"L=4096,D=1024, of {known}"
             )
         given[axis] = (int(size),)
-    axes["M"] = given.get("L", axes["L"])
-    return {**axes, **given}
+    return given
 
 
 def _refuse_misfit(shape: Shape) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from worldweave_kernels.bench.results import (
     BASELINES,
@@ -12,6 +12,8 @@ from worldweave_kernels.bench.results import (
     Machine,
     Results,
     Row,
+    apart,
+    baselines,
     spelled,
 )
 
@@ -48,12 +50,13 @@ def group(rows: Sequence[Row]) -> str:
     if first.floor is not None:
         title += f"  floor {number(first.floor * 1e3)} ms"
     lines = [title, _HEAD]
-    lines += [_line(row) for row in rows if row.time is not None]
-    lines += [
-        f"    {row.provider}: {row.note}"
-        for row in rows
-        if row.time is not None and row.note and row.kind != "auto"
-    ]
+    against = baselines(rows)
+    lines += [_line(row, against) for row in rows if row.time is not None]
+    remarks: dict[str, list[str]] = {}
+    for row in rows:
+        for remark in _remarks(row):
+            remarks.setdefault(remark, []).append(row.provider)
+    lines += [f"    {', '.join(who)}: {said}" for said, who in remarks.items()]
     lines += [_refusal(row) for row in rows if row.time is not None and not row.holds]
     return "\n".join(lines)
 
@@ -108,22 +111,41 @@ def scaled(x: float | None) -> str:
 
 def label(row: Row) -> str:
     """Return what to call the provider: of auto, also what it took."""
-    return row.provider if row.kind != "auto" else f"auto: {row.note}"
+    return row.provider if row.kind != "auto" else f"auto: {row.note.split('; ')[0]}"
 
 
-def _line(row: Row) -> str:
+def _remarks(row: Row) -> list[str]:
+    """Return what to know of a row that was measured."""
+    if row.time is None or not row.note:
+        return []
+    said = row.note.split("; ")
+    return said[1:] if row.kind == "auto" else said
+
+
+def _ratio(row: Row, against: Mapping[str, Row], kind: str) -> str:
+    """Return how many times as fast *row* is, or ≈ where the ranges overlap."""
+    if kind not in row.speedup:
+        return "-"
+    other = against[kind]
+    if row.provider != other.provider and not apart(row, other):
+        return "≈"
+    return f"{row.speedup[kind]:.2f}"
+
+
+def _line(row: Row, against: Mapping[str, Row]) -> str:
     assert row.time is not None
     low, middle, high = (
         number(each * 1e3) for each in (row.time.low, row.time.median, row.time.high)
     )
+    # What is computed wrong may be as fast as it likes.
+    rates = f"{scaled(row.bandwidth):>7}{scaled(row.rate):>9}"
     roof = "" if row.roofline is None else f"{row.roofline:.0%}"
-    speedups = "".join(
-        f"{f'{row.speedup[each]:.2f}' if each in row.speedup else '-':>11}"
-        for each in BASELINES
-    )
+    if not row.holds:
+        rates, roof = f"{'-':>7}{'-':>9}", "-"
+    speedups = "".join(f"{_ratio(row, against, each):>11}" for each in BASELINES)
     return (
         f"  {label(row):<16}{middle:>8} {f'[{low}, {high}]':<18}"
-        f"{scaled(row.bandwidth):>7}{scaled(row.rate):>9}{roof:>6}{speedups}"
+        f"{rates}{roof:>6}{speedups}"
         f"{row.error:>8.0e}"
     )
 

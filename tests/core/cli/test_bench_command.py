@@ -100,6 +100,7 @@ def test_the_help_of_kernels_tells_its_flags(run):
     [
         (("--op", "weighed_add"), "there is no operation 'weighed_add'"),
         (("--nonsense",), "unrecognized arguments: --nonsense"),
+        (("--time", "-1"), "--time is -1; give seconds, 0 or more"),
         (("--ranks", "1,x"), "--ranks is '1,x'; give numbers such as 1,2,4,8"),
         (("--ranks", "3", "--shapes", "tiny"), "3 GPUs cannot share 4 heads"),
     ],
@@ -107,6 +108,18 @@ def test_the_help_of_kernels_tells_its_flags(run):
 def test_mistakes_about_kernels_are_told_in_a_line(refused, cache, given, said):
     (line,) = refused(*KERNELS, *given)
     assert line.startswith(said)
+
+
+def test_a_long_complaint_about_kernels_is_told_whole():
+    from worldweave.cli.bench import _complaint
+
+    said = "the benchmark of abc failed (exit code 2):\nValueError: no: way\n  at last"
+    assert _complaint(f"worldweave_kernels.bench: {said}\n") == said
+    usage = "usage: worldweave bench kernels [-h]\n   [--op OP]\n"
+    given = f"{usage}worldweave bench kernels: error: a: b\nand c\n"
+    assert _complaint(given) == "a: b\nand c"
+    warned = "one.py:3: UserWarning: mind\nworldweave_kernels.bench: no\n"
+    assert _complaint(warned) == "one.py:3: UserWarning: mind\nno"
 
 
 def test_what_could_not_be_measured_is_an_exit_code(run, cache, monkeypatch):

@@ -42,7 +42,7 @@ def test_a_run_prints_a_line_for_each_provider(capsys):
                      said, re.M)  # fmt: skip
     line = (
         r"^  {} +[\d.]+ \[[\d.]+, [\d.]+\] +[\d.]+ [kMG] +[\d.]+ [kMG] +\d+% "
-        r"+[\d.]+ +- +- +\de-\d\d$"
+        r"+(?:[\d.]+|≈) +- +- +\de-\d\d$"
     )
     for provider in ("official", "eager", "auto: reference"):
         assert len(re.findall(line.format(provider), said, re.M)) == 2
@@ -82,7 +82,17 @@ def test_the_7b_on_a_cpu_is_refused_with_what_it_would_take(capsys):
         (["--shapes", "L=0"], "'L=0' in the shapes"),
         (["--repeats", "0"], "give 1 or more"),
         (["--op", "control_inject", "--mode", "backward"], "ask for forward"),
-        (["--op", "norm_modulate", "--provider", "sdpa"], "none of sdpa computes"),
+        (["--mode", "fwd"], "there are forward, backward, both, backward-fixed-maps"),
+        (["--op", "norm_modulate", "--mode", "backward-fixed-maps"], "has no"),
+        (["--time", "-1"], "--time is -1; give seconds"),
+        (["--time", "nan"], "--time is nan; give seconds"),
+        (["--json", "/proc/r.json"], "nothing can be written to /proc"),
+        (["--plots", "/proc/new/plots"], "nothing can be written to /proc"),
+        (["--plots", "pyproject.toml/plots"], "pyproject.toml is no folder"),
+        (["--draw", "r.json"], "--draw needs --plots"),
+        (["--draw", "r.json", "--plots", "p", "--csv", "x"], "--csv measures"),
+        (["--draw", "no.json", "--plots", "p"], "no.json"),
+        (["--base", "nonsense"], "git knows no commit 'nonsense'"),
         (["--json", "no/such/folder/r.json"], "there is no folder no/such/folder"),
         (["--csv", "."], ". is a folder; name a file in it"),
         (["--base", "HEAD", "--json", "x"], "--json goes with a measurement"),
@@ -91,6 +101,46 @@ def test_the_7b_on_a_cpu_is_refused_with_what_it_would_take(capsys):
 )
 def test_what_makes_no_sense_is_refused(capsys, arguments, said):
     assert said in refused(capsys, *arguments)
+
+
+def test_an_operation_that_a_provider_does_not_have_is_refused_before_measuring(
+    capsys, monkeypatch
+):
+    monkeypatch.setattr(measure, "ceiling", None)
+    said = refused(capsys, "--op", "norm_modulate", "--provider", "sdpa")
+    assert "sdpa does not compute norm_modulate; ask for attention" in said
+
+
+def test_nothing_is_said_before_a_base_that_cannot_be(capsys):
+    with pytest.raises(SystemExit):
+        main([*TOY, *QUICK, "--base", "nonsense"])
+    assert capsys.readouterr().out == ""
+
+
+def test_an_operation_that_cannot_run_at_all_is_an_exit_code(
+    capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("WORLDWEAVE_KERNELS", "norm_modulate=triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    out = tmp_path / "r.json"
+    arguments = [*TOY, *QUICK, "--provider", "auto,official", "--json", str(out)]
+    assert main(arguments) == 1
+    assert "not measured: auto of norm_modulate" in capsys.readouterr().out
+    # `--base` reads them whatever the exit code.
+    assert len(from_json(out.read_text()).measured()) == 3
+
+
+def test_results_are_drawn_later(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "r.json"
+    one = ["--op", "norm_modulate", "--shapes", "L=12,D=32,H=2", "--provider", "auto"]
+    assert main([*one, *QUICK, "--json", str(out)]) == 0
+    capsys.readouterr()
+    drawn = tmp_path / "plots"
+    assert main(["--draw", str(out), "--plots", str(drawn)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert f"drawn: {drawn / 'norm_modulate.png'}" in said
+    assert all(line.startswith("drawn: ") for line in said)
 
 
 def test_a_device_that_is_not_there_is_refused(capsys, monkeypatch):

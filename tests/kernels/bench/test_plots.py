@@ -5,7 +5,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from worldweave_kernels.bench import Ceiling, cases, charts, plots, run
+from worldweave_kernels.bench import (
+    Ceiling,
+    cases,
+    charts,
+    compared,
+    findings,
+    plots,
+    run,
+)
 
 pytest.importorskip("matplotlib")
 
@@ -76,11 +84,60 @@ def test_ranges_that_overlap_decide_nothing(results):
     first, second, third = [row for row in results.groups()[0] if row.holds][:3]
     rows = [timed(first, 1.0, 2.0), timed(second, 1.9, 2.3), timed(third, 5.0, 6.0)]
     names = f"{charts.label(first)} and {charts.label(second)} are the fastest"
-    assert names in charts._finding(rows)
-    assert "no way is clearly the fastest" in charts._finding(rows[:2])
-    assert f"{charts.label(first)} is the fastest" in charts._finding(
+    assert names in findings.finding(rows)
+    assert "no way is clearly the fastest" in findings.finding(rows[:2])
+    assert f"{charts.label(first)} is the fastest" in findings.finding(
         [rows[0], rows[2]]
     )
+
+
+def test_factors_that_say_nothing_are_left_out(results):
+    def timed(row, middle):
+        time = dataclasses.replace(
+            row.time, median=middle, low=middle * 0.999, high=middle * 1.001
+        )
+        return dataclasses.replace(row, time=time)
+
+    rows = {row.provider: row for row in results.groups()[0] if row.holds}
+
+    def finding(auto, official, eager):
+        made = [
+            timed(rows["auto"], auto),
+            timed(rows["official"], official),
+            timed(rows["eager"], eager),
+        ]
+        made = compared(made)
+        return findings.finding(made), findings.finding_of_all(
+            [made, made[:2]], results
+        )
+
+    one, all_ = finding(3.0, 4.0, 2.0)
+    assert "eager is the fastest, 2.0 times as fast as the official chain" in one
+    assert all_ == (
+        "On a CPU the fastest way is 1.3 to 2.0 times as fast as the official chain, "
+        "ours (auto) 1.3 times as fast"
+    )
+    one, all_ = finding(6.0, 4.04, 4.0)
+    assert "times" not in one
+    assert all_ == (
+        "On a CPU the fastest way is as fast as the official chain, "
+        "ours (auto) 0.7 times as fast"
+    )
+    _, all_ = finding(4.005, 4.0, 2.0)
+    assert all_.endswith("official chain, ours (auto) not clearly faster or slower")
+    assert findings.listed(["a", "b", "c"]) == "a, b and c"
+    assert findings.listed(["a"]) == "a"
+
+
+def test_a_busy_machine_is_told(results):
+    said = {}
+    for load in (0.1, 3.0):
+        machine = dataclasses.replace(results.machine, load=load)
+        busy = dataclasses.replace(results, machine=machine)
+        figure = charts.operation(results.groups()[:1], busy)
+        said[load] = " ".join(figure.texts[-1].get_text().split())
+    assert "other work may have run beside it" not in said[0.1]
+    assert "other work may have run beside it (load before: 3.0)" in said[3.0]
 
 
 def test_results_without_a_time_draw_nothing(results, tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import pytest
 
@@ -15,6 +16,7 @@ from worldweave_kernels.bench import (
     compared,
     from_json,
 )
+from worldweave_kernels.bench.table import group
 
 MACHINE = Machine(
     device="cpu", name="a CPU", driver=None, python="3.11", torch="2.13", triton=None,
@@ -95,6 +97,46 @@ def test_nobody_is_compared_with_a_baseline_that_is_wrong():
     wrong = row("official", "official", 4.0, error=1.0)
     rows = compared([wrong, row("triton", "triton", 1.0)])
     assert rows[1].speedup == {}
+
+
+def ranged(provider, kind, low, high, **given):
+    timed = Timing(
+        median=(low + high) / 2e3, low=low / 1e3, high=high / 1e3, repeats=20
+    )
+    return dataclasses.replace(row(provider, kind, 1, **given), time=timed)
+
+
+def told(rows, provider):
+    lines = group(compared(rows)).splitlines()
+    (line,) = [each for each in lines if re.match(rf"  {provider} ", each)]
+    return line.split("]")[1].split()
+
+
+def test_ranges_that_overlap_give_no_ratio():
+    rows = [
+        ranged("official", "official", 4, 6),
+        ranged("compile", "compile", 1, 2),
+        ranged("triton", "triton", 1.9, 3),
+        ranged("eager", "eager", 5.9, 7),
+    ]
+    assert told(rows, "triton")[-4:] == ["2.04", "≈", "-", "1e-07"]
+    assert told(rows, "eager")[-4:] == ["≈", "0.23", "-", "1e-07"]
+    assert told(rows, "official")[-4:] == ["1.00", "0.30", "-", "1e-07"]
+
+
+def test_what_is_wrong_gets_no_rates_either():
+    rows = [ranged("official", "official", 4, 6)]
+    rows.append(ranged("triton", "triton", 1, 2, error=0.5))
+    assert told(rows, "triton") == ["-"] * 6 + ["5e-01"]
+    assert "100%" not in group(compared(rows))
+
+
+def test_results_tell_how_they_were_measured():
+    results = Results(machine=MACHINE, ceilings=(), rows=())
+    whole = json.loads(results.to_json())
+    assert whole["harness"] == results.harness >= 2
+    del whole["harness"]
+    assert from_json(json.dumps(whole)).harness == 1
 
 
 def test_rates_are_of_the_needed_work():

@@ -1,12 +1,22 @@
 """Real runs at toy sizes: nobody is missing, nobody wrong is compared."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch.utils import _pytree as pytree
 
 from worldweave_kernels import reference
-from worldweave_kernels.bench import Case, Ceiling, cases, exact, run
-from worldweave_kernels.bench.ops import OPS, arguments, slopes
+from worldweave_kernels.bench import Case, Ceiling, cases, exact, run, table
+from worldweave_kernels.bench.ops import (
+    FIXED_MAPS,
+    OPS,
+    arguments,
+    parts,
+    slopes,
+    variable,
+    work,
+)
 from worldweave_kernels.bench.providers import Provider, UnavailableError, providers
 
 CEILINGS = [Ceiling(dtype="float32", bandwidth=1e10, flops=1e11)]
@@ -15,7 +25,11 @@ QUICK = ("official", "eager", "auto", "library", "triton")
 
 
 def rows_of(op, *, mode="forward", more=(), only=QUICK, asked=TOY, **given):
-    found = cases(ops=[op], asked=asked, modes=[mode], **given)
+    found = [
+        case
+        for case in cases(ops=[op], asked=asked, modes=[mode], **given)
+        if case.mode == mode
+    ]
     results = run(found, only=only, repeats=2, ceilings=CEILINGS, more=lambda op: more)
     return {row.provider: row for row in results.rows}
 
@@ -24,10 +38,11 @@ def way(name, compute, kind="triton"):
     return Provider(name, kind, lambda case, args: (compute, ""))
 
 
-@pytest.mark.parametrize("mode", ["forward", "backward", "both"])
+@pytest.mark.parametrize("mode", ["forward", "backward", "both", FIXED_MAPS])
 @pytest.mark.parametrize("op", OPS)
 def test_every_provider_is_measured_right_or_says_why_not(op, mode):
-    if mode != "forward" and not OPS[op].differentiable:
+    has_none = op != "weighted_add" if mode == FIXED_MAPS else mode != "forward"
+    if has_none and (mode == FIXED_MAPS or not OPS[op].differentiable):
         assert cases(ops=[op], modes=[mode]) == []
         return
     rows = rows_of(op, mode=mode)
@@ -150,8 +165,9 @@ def test_a_part_judges_as_the_whole(op, monkeypatch):
     leaves = pytree.tree_map_only(
         torch.Tensor, lambda x: x.detach().requires_grad_(bool(given)), args
     )
-    outs = pytree.tree_leaves(OPS[op].define(*leaves))
-    inputs = [x for x in pytree.tree_leaves(leaves) if isinstance(x, torch.Tensor)]
+    outs = parts(op, OPS[op].define(*leaves))
+    tensors = [x for x in pytree.tree_leaves(leaves) if isinstance(x, torch.Tensor)]
+    inputs = [x for x, v in zip(tensors, variable(case), strict=True) if v]
     gradients = torch.autograd.grad(outs, inputs, given) if given else ()
     outs = [out.detach() for out in outs]
     monkeypatch.setattr(exact, "TOKENS", 7)
@@ -176,6 +192,104 @@ def test_large_cases_are_judged_by_a_part(monkeypatch):
     assert (part[0], part[-1]) == (0, 599)
     attention = cases(ops=["attention"], asked="L=2048,D=16,H=4")[0]
     assert exact._part(attention, args).tolist() == [2]
+
+
+class Asked(torch.autograd.Function):
+    """Hands on one tensor, and remembers the gradient that it is given."""
+
+    given: ClassVar[list[torch.Tensor]] = []
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        Asked.given.append(gradient)
+        return gradient
+
+
+def test_a_packed_result_is_given_one_packed_gradient():
+    case = cases(ops=["qk_norm_rope_pack"], asked=TOY, modes=["backward"])[0]
+    Asked.given.clear()
+    found = []
+
+    def packed(*args):
+        *tensors, ranks = args
+        found.append([x.requires_grad for x in tensors])
+        return Asked.apply(reference.qk_norm_rope_pack(*tensors, world=ranks))
+
+    more = [way("packed", packed)]
+    rows = run([case], only=["triton"], repeats=1, ceilings=CEILINGS,
+               more=lambda op: more).rows  # fmt: skip
+    assert rows[-1].holds
+    gradient = Asked.given[0]
+    assert gradient.shape == (1, 1, 1, 12, 3, 4, 8)
+    # It lies as the result does: nothing has to be stacked or copied.
+    assert gradient.is_contiguous()
+    # Cosines and sines are not trained, and the floor counts nothing for them.
+    assert found[0] == [True] * 5 + [False] * 2
+
+
+def test_branches_are_trained_without_gradients_of_maps():
+    found = cases(ops=["weighted_add"], asked=TOY, modes=["backward"])
+    assert [case.mode for case in found] == ["backward", FIXED_MAPS]
+    assert variable(found[1]) == [True] * 3 + [False] * 2
+    whole, fixed = map(work, found)
+    plane, maps = 12 * 32 * 4, 2 * 12 * 4
+    assert fixed == (3 * plane + maps, 2 * 12 * 32)
+    assert whole.bytes == 5 * plane + 2 * maps
+
+
+def test_who_does_not_copy_v_is_told_at_one_rank():
+    rows = rows_of("qk_norm_rope_pack", only=["official", "eager"])
+    assert all("v is handed on as it is" in row.note for row in rows.values())
+    rows = rows_of("qk_norm_rope_pack", only=["official", "eager"], asked=TOY + ",U=2")
+    assert not any("v is handed on" in row.note for row in rows.values())
+
+
+def test_gradients_that_were_not_judged_are_named(monkeypatch):
+    monkeypatch.setattr(exact, "WHOLE", 100)
+    monkeypatch.setattr(exact, "TOKENS", 5)
+    rows = rows_of("norm_modulate", mode="backward", only=["auto", "official"])
+    said = "gradients of shift, scale not judged"
+    assert rows["official"].note == said
+    assert rows["auto"].note == f"reference; {said}"
+    told = table.group([rows["auto"], rows["official"]])
+    assert f"    auto, official: {said}" in told.splitlines()
+    assert "  auto: reference " in told
+    assert rows_of("norm_modulate", only=["official"])["official"].note == ""
+    monkeypatch.setattr(exact, "_fits", lambda case, args: True)
+    whole = rows_of("norm_modulate", mode="backward", only=["official"])
+    assert whole["official"].note == ""
+
+
+def test_all_shared_gradients_have_names():
+    for name, op in OPS.items():
+        shape = cases(ops=[name], asked=TOY, modes=["forward"])[0].shape
+        shared = [dim for dim in op.inner(shape) if dim is None]
+        assert len(shared) == len(op.shared) or not op.differentiable
+
+
+def test_what_calls_our_own_operation_is_no_library():
+    rows = rows_of("control_inject", only=["library", "ours"])
+    assert {name: row.kind for name, row in rows.items()} == {
+        "linear + ours": "ours",
+        "addmm": "library",
+    }
+
+
+def test_a_preset_takes_other_axes():
+    shape = {"L": 56320, "D": 4096, "N": 4}
+    assert [c.shape for c in cases(ops=["weighted_add"], asked="cosmos-7b,N=4",
+                                   modes=["forward"])] == [shape]  # fmt: skip
+    found = cases(ops=["attention"], asked="tiny,L=64", modes=["forward"])
+    assert [(c.shape["L"], c.shape["M"]) for c in found] == [(64, 64), (64, 128)]
+    (one,) = cases(ops=["control_inject"], asked="tiny,N=2", modes=["forward"])
+    assert one.shape["N"] == 2
+    assert len(cases(ops=["control_inject"], asked="tiny", modes=["forward"])) == 1
+    with pytest.raises(ValueError, match="'tiny' in the shapes 'N=2,tiny'"):
+        cases(asked="N=2,tiny")
 
 
 def test_inputs_are_random_and_the_same_each_time():
