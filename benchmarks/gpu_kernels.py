@@ -4,11 +4,15 @@
 #
 #   export PYTHONPATH=kernels:core:registry
 #   python benchmarks/gpu_kernels.py --stage 1 --out results      (and so on to 6)
-#   python benchmarks/gpu_kernels.py --report --out results       (anywhere, later)
 #
-# A stage takes less than ten minutes. What was measured is in the folder after every
-# part, and is not measured again: run a stage once more after whatever stopped it. A
-# part that fails, and even one that takes its process with it, stops no other.
+# and at home, with what is in results/*.json and with matplotlib:
+#
+#   python benchmarks/gpu_kernels.py --report --out results
+#
+# A stage is stopped after the minutes it has; all of them have 27 together. What was
+# measured is in the folder after every part, and is not measured again: run a stage
+# once more after whatever stopped it. A part that fails, and even one that takes its
+# process with it, stops no other. Without git, WORLDWEAVE_COMMIT names the commit.
 
 from __future__ import annotations
 
@@ -22,14 +26,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from gpu import report
-from gpu.predictions import PREDICTIONS
 from gpu.record import Ledger, Record
+from gpu.report import BANNER, STAGES
 
-#: Seconds a stage may take, with some left to write what it found.
-LIMIT = 560
 #: More than parts of any stage: as often may a process end and be started again.
 MOST_STARTS = 40
 #: Exit status of a stage that this machine or folder is not for.
@@ -44,35 +47,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.worker:
         return work(folder, options.stage[0], dry=options.dry_run)
     if not options.report:
-        for stage in options.stage or sorted(PREDICTIONS):
+        for stage in options.stage or sorted(STAGES):
             command = [sys.executable, __file__, "--worker", "--stage", str(stage)]
             command += ["--out", str(folder)]
             command += ["--dry-run"] if options.dry_run else []
-            again = ("running", "failed") if options.again else ("running",)
-            Ledger(folder, stage).forget(*again)
-            supervise(folder, stage, command, limit=options.limit)
+            again = ("failed", "stopped") if options.again else ()
+            Ledger(folder, stage).forget("running", *again)
+            limit = options.limit or STAGES[stage].limit
+            supervise(folder, stage, command, limit=limit)
     for line in report.lines(report.read(folder)):
         print(line)
     for path in report.write(folder):
         print(f"written to {path}")
     if options.report:
-        from gpu.drawing import draw
-
-        for path in draw(folder):
-            print(f"drawn: {path}")
-    broken = report.failures(report.read(folder))
+        _draw(folder)
+    ledgers = report.read(folder)
+    broken = report.failures(ledgers)
     for stage, record in broken:
-        first = (record.error or record.state).partition("\n")[0]
-        print(f"failed: stage {stage}, {record.name}: {first}", file=sys.stderr)
+        print(f"failed: stage {stage}, {record.name}: {record.brief}", file=sys.stderr)
+    if any(map(report.is_toy, ledgers.values())):
+        print(BANNER)
     return 1 if broken else 0
+
+
+def _draw(folder: Path) -> None:
+    """Draw what can be drawn, where there is something to draw with."""
+    if find_spec("matplotlib") is None:
+        print("not drawn: matplotlib is not installed here")
+        return
+    from gpu.drawing import draw
+
+    for path in draw(folder):
+        print(f"drawn: {path}")
 
 
 def work(folder: Path, stage: int, *, dry: bool) -> int:
     """Measure what is left of one stage, in this process; return its exit status."""
-    # torch takes seconds to import; the supervisor does without it.
+    # What these lack must not stop the report of what was measured elsewhere.
     import torch
     from gpu.setting import on_a_gpu, toy
-    from gpu.stages import STAGES
 
     from worldweave_kernels.bench.machine import machine
 
@@ -80,14 +93,20 @@ def work(folder: Path, stage: int, *, dry: bool) -> int:
         return _refused("TRITON_INTERPRET is 1: kernels would be interpreted; unset it")
     if not dry and not torch.cuda.is_available():
         return _refused("there is no GPU here; --dry-run tries the script on a CPU")
-    setting = toy() if dry else on_a_gpu()
+    if dry:
+        print(BANNER, flush=True)
+    setting = dataclasses.replace(
+        toy() if dry else on_a_gpu(), rows=folder / f"bench-{stage}.json"
+    )
     ledger = Ledger(folder, stage)
     known = dataclasses.asdict(machine(setting.device)) | {"is_toy": dry}
-    known["clocks"] = None if dry else clocks()
     if ledger.machine and ledger.machine["is_toy"] != dry:
         return _refused(f"{ledger.path} is of another kind of run; take another --out")
-    ledger.machine = known
-    for part in ledger.left(STAGES[stage].parts(setting)):
+    parts = STAGES[stage].parts(setting)
+    ledger.machine = {"clocks": ledger.machine.get("clocks"), **known}
+    ledger.judged = [part.judges for part in parts if part.judges]
+    ledger.write()
+    for part in ledger.left(parts):
         print(f"stage {stage}: {part.name}", flush=True)
         record = ledger.run(part)
         for each in record.measured:
@@ -103,13 +122,26 @@ def work(folder: Path, stage: int, *, dry: bool) -> int:
             # The GPU is lost to this process; the next part gets a new one.
             print(f"  the process is started anew: {error}", file=sys.stderr)
             return 1
+    if not dry:
+        # A GPU that is lost by now has nothing more to tell.
+        with contextlib.suppress(RuntimeError):
+            ledger.machine["clocks"] = clocks(setting.device)
+        ledger.write()
     return 0
 
 
-def clocks() -> str | None:
-    """Return the GPU's clocks, power and temperature as nvidia-smi tells them."""
+def clocks(device: str) -> str | None:
+    """Return the GPU's clocks, power and heat at work, as nvidia-smi tells them.
+
+    It is kept busy meanwhile: idle it tells 345 MHz.
+    """
+    import torch
+
     if shutil.which("nvidia-smi") is None:
         return None
+    side = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
+    for _ in range(700):
+        torch.mm(side, side)
     query = "--query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu"
     done = subprocess.run(
         ["nvidia-smi", query, "--format=csv,noheader"],
@@ -117,6 +149,7 @@ def clocks() -> str | None:
         text=True,
         check=False,
     )
+    torch.cuda.synchronize()
     return done.stdout.strip() or None
 
 
@@ -132,7 +165,7 @@ def supervise(folder: Path, stage: int, command: list[str], *, limit: float) -> 
         code = _ended(command, max(1.0, until - time.monotonic()))
         ledger = Ledger(folder, stage)
         if code is None:
-            ledger.bury(f"stopped: the stage took {limit:g} s")
+            ledger.bury(f"stopped: the stage took {limit:g} s", "stopped")
             print(f"stage {stage} took {limit:g} s; run it again for the rest")
             return
         ledger.bury(f"its process ended with {code}")
@@ -173,16 +206,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add(
-        "--stage", type=int, action="append", choices=sorted(PREDICTIONS),
+        "--stage", type=int, action="append", choices=sorted(STAGES),
         help="1 to 6; may be repeated [default: all]",
     )  # fmt: skip
-    add("--again", action="store_true", help="measure what failed once more")
+    add(
+        "--again",
+        action="store_true",
+        help="measure what failed, or was stopped, again",
+    )
     add("--out", type=Path, required=True, help="folder of the results, old and new")
     add("--report", action="store_true", help="measure nothing; write and draw only")
     add("--dry-run", action="store_true", help="toy sizes on a CPU, to try the script")
     add(
-        "--limit", type=float, default=LIMIT,
-        help="seconds a stage may take [default: %(default)s]",
+        "--limit", type=float,
+        help="seconds a stage may take, instead of "
+        f"{', '.join(str(each.limit) for each in STAGES.values())}",
     )  # fmt: skip
     add("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser

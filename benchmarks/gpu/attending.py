@@ -12,10 +12,11 @@ from torch import Tensor
 
 from gpu.record import Measured, Part
 from gpu.rows import measured_rows
-from gpu.setting import Setting
+from gpu.setting import Setting, timed
 from worldweave_kernels import BackendError, attention
 from worldweave_kernels.agreement import TOLERANCE, relative_error
-from worldweave_kernels.bench.measure import Call, Stopwatch, in_turn
+from worldweave_kernels.bench.measure import Call
+from worldweave_kernels.bench.results import first_line
 from worldweave_kernels.dispatch import BACKENDS
 
 #: Queries, keys, warps, stages; True: by TMA descriptors. Of 84 that were compiled
@@ -84,8 +85,8 @@ def _shares(setting: Setting) -> Iterator[Measured]:
                 error = _error(compute(), exact)
             except Exception as error_:
                 told = "refused" if isinstance(error_, BackendError) else "failed"
-                about = f"not measured: {told}, {error_}"
-                yield Measured(key, math.nan, "ms", about.partition("\n")[0])
+                about = f"not measured: {told}, {first_line(error_)}"
+                yield Measured(key, math.nan, "ms", about)
                 continue
             if error <= TOLERANCE[setting.dtype]:
                 calls[key] = Call(lambda _, compute=compute: compute())
@@ -131,12 +132,7 @@ def _timed(setting: Setting, calls: dict[str, Call]) -> Iterator[Measured]:
     if not calls:
         return
     with torch.no_grad():
-        times = in_turn(
-            calls,
-            Stopwatch(setting.device),
-            seconds=setting.seconds,
-            repeats=setting.repeats,
-        )
+        times = timed(setting, calls)
     for key, time in times.items():
         about = f"{1e3 * time.low:.4g} to {1e3 * time.high:.4g} ms"
         yield Measured(key, 1e3 * time.median, "ms", about)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import functools
-import re
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
-from pathlib import Path
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 import worldweave_kernels as kernels
+from gpu.outside import TESTS, TOOLS, sanitized, tested
 from gpu.record import Measured, Part
 from gpu.setting import Setting
 from worldweave_kernels import BackendError
@@ -23,14 +20,11 @@ from worldweave_kernels.agreement import SAMPLES, agreements
 from worldweave_kernels.bench.measure import ceiling
 from worldweave_kernels.bench.ops import OPS, Case, arguments
 from worldweave_kernels.bench.providers import results
-from worldweave_kernels.bench.results import Ceiling
+from worldweave_kernels.bench.results import Ceiling, dtype_name
 from worldweave_kernels.bench.runner import run
 from worldweave_kernels.dispatch import BACKENDS
 
-ROOT = Path(__file__).parents[2]
 DTYPES = (torch.bfloat16, torch.float32, torch.float16, torch.float64)
-#: Seconds a test run may take: the stage has ten minutes.
-PATIENCE = 240
 #: Large enough for several programs of every kernel, and for several waves.
 _LARGER = {"L": 4096, "M": 4096, "D": 1024, "H": 8, "N": 4, "U": 4}
 _TOY = {"L": 64, "M": 64, "D": 64, "H": 4, "N": 2, "U": 2}
@@ -38,19 +32,30 @@ _TOY = {"L": 64, "M": 64, "D": 64, "H": 4, "N": 2, "U": 2}
 
 def parts(setting: Setting) -> list[Part]:
     """Return the parts of the stage, what matters most first: kernels compile long."""
-    first, last = (DTYPES[:1], ()) if setting.is_toy else (DTYPES[:2], DTYPES[2:])
     tests = [
-        Part(f"tests of the kernels, {name}", functools.partial(_pytest, setting, *how))
-        for name, how in (("marked", ("marked", "-m", "gpu")), ("all", ("all",)))
+        Part(
+            f"tests of the kernels, {name}",
+            functools.partial(tested, setting, name),
+            f"pytest.{name}.failed",
+        )
+        for name in TESTS
     ]
     return [
         Part("ceilings", functools.partial(_ceilings, setting)),
-        *_agreements(setting, first),
-        *(Part(f"{op} twice", functools.partial(_twice, setting, op)) for op in OPS),
-        Part("attention backward", functools.partial(_backward, setting)),
+        *_agreements(setting, DTYPES[:1]),
+        *(
+            Part(f"{op} twice", functools.partial(_twice, setting, op), f"bits.{op}")
+            for op in OPS
+        ),
+        Part(
+            "attention backward",
+            functools.partial(_backward, setting),
+            "agreement.attention.auto.backward",
+        ),
+        *(Part(tool, functools.partial(sanitized, setting, tool)) for tool in TOOLS),
         tests[0],
-        *_agreements(setting, last),
-        tests[1],
+        *_agreements(setting, () if setting.is_toy else DTYPES[1:]),
+        *tests[1:],
     ]
 
 
@@ -59,13 +64,18 @@ def _agreements(setting: Setting, dtypes: Sequence[torch.dtype]) -> Iterator[Par
         for op, backends in BACKENDS.items():
             for backend in backends:
                 measure = functools.partial(_agreement, setting, op, backend, dtype)
-                yield Part(f"{op} by {backend} in {_named(dtype)}", measure)
+                named = f"{op} by {backend} in {dtype_name(dtype)}"
+                yield Part(named, measure, _key(op, backend, dtype))
+
+
+def _key(op: str, backend: str, dtype: torch.dtype) -> str:
+    return f"agreement.{op}.{backend}.{dtype_name(dtype)}"
 
 
 def _ceilings(setting: Setting) -> Iterator[Measured]:
     if setting.is_toy:
-        yield Measured("ceiling.copy", float("nan"), "", "not measured: a dry run")
-        yield Measured("ceiling.product", float("nan"), "", "not measured: a dry run")
+        yield Measured("ceiling.copy", math.nan, "", "not measured: a dry run")
+        yield Measured("ceiling.product", math.nan, "", "not measured: a dry run")
         return
     reached = ceiling(setting.device, setting.dtype, seconds=setting.seconds)
     yield Measured("ceiling.copy", reached.bandwidth / 1e12, "TB/s")
@@ -76,28 +86,39 @@ def _agreement(
     setting: Setting, op: str, backend: str, dtype: torch.dtype
 ) -> Iterator[Measured]:
     """Yield the largest error of all samples as a share of its tolerance."""
-    worst, where, refused = 0.0, "", ""
-    bare = 0
+    found: list[tuple[float, str]] = []
+    refused, bare = "", 0
     for sample in [each.name for each in SAMPLES[op]()]:
         try:
-            found = _compared(setting, op, backend, dtype, sample)
+            some = _compared(setting, op, backend, dtype, sample)
         except BackendError as error:
             refused = str(error)
             continue
-        bare += not any("gradient" in what for _, what in found)
-        for share, what in found:
-            if not share <= worst or not where:
-                worst, where = share, f"{sample}, {what}"
-    key = f"agreement.{op}.{backend}.{_named(dtype)}"
-    if not where:
-        yield Measured(key, float("nan"), "", f"not measured: {refused}")
+        bare += not any("gradient" in what for _, what in some)
+        found += [(share, f"{sample}, {what}") for share, what in some]
+    key = _key(op, backend, dtype)
+    if not found:
+        if backend == "triton" and not setting.is_toy:
+            raise RuntimeError(f"Triton computed nothing: {refused}")
+        yield Measured(key, math.nan, "", f"not measured: {refused}")
         return
+    share, where = worst(found)
     told = f"worst: {where}"
-    if bare and OPS[op].differentiable:
+    if bare and _has_gradients(op):
         told += f"; of {bare} samples the outputs alone"
     if refused:
         told += f"; not all samples: {refused}"
-    yield Measured(key, worst, "of its tolerance", told)
+    yield Measured(key, share, "of its tolerance", told)
+
+
+def worst(found: Iterable[tuple[float, str]]) -> tuple[float, str]:
+    """Return the largest share and what it is of; what is not a number is infinite."""
+    shares = ((math.inf if math.isnan(share) else share, what) for share, what in found)
+    return max(shares, key=lambda each: each[0])
+
+
+def _has_gradients(op: str) -> bool:
+    return op not in OPS or OPS[op].differentiable
 
 
 def _compared(
@@ -106,9 +127,8 @@ def _compared(
     """Return the error of each output and gradient of one sample."""
     options: dict[str, Any] = {"backend": backend, "dtype": dtype}
     options |= {"device": setting.device, "only": lambda name: name == sample}
-    wants = OPS[op].differentiable
     try:
-        found = list(agreements(op, gradients=wants, **options))
+        found = list(agreements(op, gradients=_has_gradients(op), **options))
     except BackendError:
         # Some backends have no backward, or none through a log-sum-exp, and say so.
         found = list(agreements(op, gradients=False, **options))
@@ -125,10 +145,10 @@ def _backward(setting: Setting) -> Iterator[Measured]:
     for row in run([case], only=only, repeats=1, ceilings=ceilings).rows:
         key = f"agreement.attention.{row.provider}.backward"
         if row.error is None or row.tolerance is None:
-            yield Measured(key, float("nan"), "", f"not measured: {row.note}")
+            yield Measured(key, math.nan, "", f"not measured: {row.note}")
         else:
-            share = row.error / row.tolerance
-            yield Measured(key, share, "of its tolerance", row.note)
+            share, told = worst([(row.error / row.tolerance, row.note)])
+            yield Measured(key, share, "of its tolerance", told)
 
 
 def _twice(setting: Setting, op: str) -> Iterator[Measured]:
@@ -162,28 +182,3 @@ def _bits(op: str, args: Sequence[Any], named: dict[str, Any]) -> list[Tensor]:
 
 def _taken(op: str, args: Sequence[Any], named: dict[str, Any]) -> str:
     return kernels.explain(op, *args, **named).backend
-
-
-def _pytest(setting: Setting, name: str, *which: str) -> Iterator[Measured]:
-    """Run the tests of the kernels in a process of their own; yield how many fail."""
-    key = f"pytest.{name}.failed"
-    if setting.is_toy:
-        yield Measured(key, float("nan"), "", "not measured: a dry run")
-        return
-    if find_spec("pytest") is None:
-        raise RuntimeError("pytest is not installed; install it to run the tests")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *which,
-         "--ignore=tests/kernels/test_aot.py", "tests/kernels"],
-        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False,
-    )  # fmt: skip
-    tail = done.stdout.strip().splitlines()[-20:]
-    if done.returncode not in (0, 1):
-        errors = "\n".join([*tail, *done.stderr.strip().splitlines()[-5:]])
-        raise RuntimeError(f"pytest ended with {done.returncode}:\n{errors}")
-    failed = sum(int(n) for n in re.findall(r"(\d+) (?:failed|error)", tail[-1]))
-    yield Measured(key, failed, "", "\n".join(tail))
-
-
-def _named(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

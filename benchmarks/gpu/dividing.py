@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from gpu.record import Measured, Part
 from gpu.setting import Setting
 from worldweave_kernels.bench.communication import H200
-from worldweave_kernels.bench.rank_rows import LABEL
-from worldweave_kernels.bench.ranks import measure_ranks
+from worldweave_kernels.bench.ranks import LABEL, measure_ranks
 
 
 def parts(setting: Setting) -> list[Part]:

@@ -1,14 +1,17 @@
-"""The findings of a run as pictures: what was said against what was measured."""
+"""What was said against what was measured, as pictures.
+
+Times by provider are drawn by the package's own benchmark, from bench-N.json.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpu import report
-from gpu.predictions import PASS
 from gpu.record import Measured
 from gpu.report import Verdict
 from worldweave_kernels.bench.charts import COLOURS, INK, QUIET
@@ -36,29 +39,38 @@ def draw(folder: Path) -> list[Path]:
     }
     figures = {
         "predictions": _predictions(report.verdicts(ledgers)),
-        "weighted_add": _weighted_add(found),
         "attention": _attention(found),
         "ranks": _ranks(found),
     }
     drawn = {name: each for name, each in figures.items() if each is not None}
-    if any(ledger.machine.get("is_toy") for ledger in ledgers.values()):
+    if any(map(report.is_toy, ledgers.values())):
         for each in drawn.values():
             each.suptitle("A dry run: these numbers mean nothing", color="red")
     return [path for name in drawn for path in save(drawn[name], folder / name)]
 
 
 def _predictions(judged: list[Verdict]) -> Figure | None:
-    """Show each measurement as a multiple of what was said, with the range said."""
+    """Show each measurement as a multiple of what was said, with the range said.
+
+    What should be none has no multiples: it is told in words.
+    """
     shown = [
         (each, each.found.value)
         for each in judged
-        if each.found is not None and each.found.value > 0 and _middle(each) > 0
+        if each.word in _WORDS and each.found is not None
     ]
     if not shown:
         return None
     figure, axes = _figure(9.5, 1.4 + 0.24 * len(shown))
     for row, (each, value) in enumerate(reversed(shown)):
         middle = _middle(each)
+        if not middle:
+            said = f"{value:g}; said {each.prediction.said}"
+            axes.annotate(
+                said, (1, row), size=7.5, color=_WORDS[each.word], va="center",
+                ha="center",
+            )  # fmt: skip
+            continue
         low, high = each.prediction.low, each.prediction.high
         left = _EDGES[0] if low is None else max(low / middle, _EDGES[0])
         right = _EDGES[1] if high is None else min(high / middle, _EDGES[1])
@@ -84,9 +96,16 @@ def _predictions(judged: list[Verdict]) -> Figure | None:
     axes.set_xlim(*_EDGES)
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xlabel("measured, as a multiple of what was said", color=QUIET)
-    hits = sum(each.word == "hit" for each, _ in shown)
-    _titled(figure, f"{hits} of {len(shown)} predictions and aims hit")
+    _titled(figure, summary(judged))
     return figure
+
+
+def summary(judged: list[Verdict]) -> str:
+    """Return how many of all predictions and aims were hit, missed, not measured."""
+    counts = Counter(each.word.strip("*") for each in judged)
+    told = [f"{n} {word}" for word, n in counts.most_common() if word != "hit"]
+    hit = f"{counts['hit']} of {len(judged)} predictions and aims hit"
+    return ", ".join([hit, *told])
 
 
 def _middle(each: Verdict) -> float:
@@ -94,24 +113,6 @@ def _middle(each: Verdict) -> float:
     low, high = each.prediction.low, each.prediction.high
     ends = [end for end in (low, high) if end is not None]
     return math.prod(ends) ** (1 / len(ends))
-
-
-def _weighted_add(found: Found) -> Figure | None:
-    """Show milliseconds over branches, forward, of each provider and the floor."""
-    lines = _series(found, r"weighted_add\.forward\.N(\d+)\.(\w+)", "ms")
-    if not lines:
-        return None
-    figure, axes = _figure(7.5, 4.6)
-    branches = sorted({n for points in lines.values() for n, _ in points})
-    floor = [(2 + n) * PASS for n in branches]
-    axes.plot(branches, floor, color=INK, lw=1, ls=":", label="floor at 4.3 TB/s")
-    _plotted(axes, lines)
-    axes.set_xticks(branches)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("branches", color=QUIET)
-    axes.set_ylabel("ms", color=QUIET)
-    _titled(figure, "weighted_add forward, 56 320 tokens of 4096 channels, bfloat16")
-    return figure
 
 
 def _attention(found: Found) -> Figure | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from gpu.record import Measured
 
@@ -12,28 +12,48 @@ _BACKENDS = ("fa4", "fa3", "cudnn", "flash", "sdpa", "triton")
 _ALL_HEADS = 32
 
 
-def follows(found: Found) -> Iterator[Measured]:
-    """Yield what the measurements, by key, say together."""
+def follows(found: Found, judged: Collection[str] = ()) -> Iterator[Measured]:
+    """Yield what the measurements, by key, say together.
+
+    *judged* are the keys of what has to be right, whether it was begun or not.
+    """
     known = {key: each for key, each in found.items() if not math.isnan(each.value)}
-    yield from _correctness(known)
+    yield from _correctness(known, judged)
     yield from _whole_attention(known)
     yield from _fill(known)
     yield from _shares(known)
 
 
-def _correctness(found: Found) -> Iterator[Measured]:
-    """Count backends beyond their tolerance, changed bits and failed tests."""
+def _correctness(found: Found, judged: Collection[str]) -> Iterator[Measured]:
+    """Count what is beyond its tolerance, changed bits and failed tests.
+
+    What was counted without a miss is not a hit while something has no number.
+    """
     shares = {k: m.value for k, m in found.items() if k.startswith("agreement.")}
     beyond = sorted((k for k, v in shares.items() if v > 1), key=lambda k: -shares[k])
-    if shares:
-        about = f"of {len(shares)} backends and dtypes: {', '.join(beyond) or 'none'}"
-        yield Measured("agreement.missed", len(beyond), "", about)
-    bits = [m.value for k, m in found.items() if k.startswith("bits.")]
-    if bits:
-        yield Measured("bits.changed", sum(each > 0 for each in bits))
-    failed = [m.value for k, m in found.items() if k.startswith("pytest.")]
-    if failed:
-        yield Measured("pytest.failed", sum(failed))
+    about = f"of {len(shares)} backends and dtypes: {', '.join(beyond) or 'none'}"
+    # Libraries may be missing; Triton is what is judged.
+    needed = [k for k in judged if k.startswith("agreement.")]
+    needed = [k for k in needed if ".triton." in k or k.endswith(".backward")]
+    some = any(".triton." in key for key in shares)
+    absent = [k for k in needed if k not in found]
+    yield _counted("agreement.missed", len(beyond), about, absent, some)
+    for key, prefix in (("bits.changed", "bits."), ("pytest.failed", "pytest.")):
+        mine = {k: m.value for k, m in found.items() if k.startswith(prefix)}
+        wrong = sorted(k for k, value in mine.items() if value > 0)
+        count = len(wrong) if prefix == "bits." else sum(mine.values())
+        absent = [k for k in judged if k.startswith(prefix) and k not in found]
+        yield _counted(key, count, ", ".join(wrong), absent, bool(mine))
+
+
+def _counted(
+    key: str, count: float, about: str, absent: list[str], some: bool
+) -> Measured:
+    """Return a count of what is wrong; no number where none may mean not looked at."""
+    if count or (some and not absent):
+        return Measured(key, count, "", about)
+    lacking = ", ".join(absent[:4]) or "all of it"
+    return Measured(key, math.nan, "", f"not measured: nothing is known of {lacking}")
 
 
 def _whole_attention(found: Found) -> Iterator[Measured]:

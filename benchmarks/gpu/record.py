@@ -28,17 +28,29 @@ class Part(NamedTuple):
 
     name: str
     measure: Callable[[], Iterable[Measured]]
+    #: The key that counts as infinite, as a miss, where the part fails: what judges
+    #: whether something is right must not be silent when it breaks.
+    judges: str = ""
 
 
 @dataclass
 class Record:
-    """How a part went: running, done, failed; and what it measured until then."""
+    """How a part went, and what it measured until then.
+
+    It is running, done, failed, or stopped: for want of time, which is no failure.
+    """
 
     name: str
     state: str = "running"
+    judges: str = ""
     seconds: float = 0.0
     measured: list[Measured] = field(default_factory=list)
     error: str = ""
+
+    @property
+    def brief(self) -> str:
+        """The first line of its error, or its state."""
+        return (self.error or self.state).partition("\n")[0]
 
 
 class Ledger:
@@ -49,6 +61,8 @@ class Ledger:
         self.stage = stage
         self.machine: dict[str, Any] = {}
         self.records: dict[str, Record] = {}
+        #: What the parts of the stage judge, those that were never begun, too.
+        self.judged: list[str] = []
         if self.path.exists():
             self._read()
 
@@ -73,6 +87,7 @@ class Ledger:
                 "--out, or delete it"
             ) from error
         self.machine = kept["machine"]
+        self.judged = kept.get("judged", [])
         self.records = {each.name: each for each in records}
 
     def write(self) -> None:
@@ -80,6 +95,7 @@ class Ledger:
         whole = {
             "stage": self.stage,
             "machine": self.machine,
+            "judged": self.judged,
             "parts": [
                 {
                     **dataclasses.asdict(each),
@@ -96,6 +112,14 @@ class Ledger:
         aside.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
         os.replace(aside, self.path)
 
+    def measured(self) -> Iterator[Measured]:
+        """Yield all measurements; of a part that failed, that what it judges did."""
+        for record in self.records.values():
+            yield from record.measured
+            if record.state == "failed" and record.judges:
+                about = f"failed: {record.brief}"
+                yield Measured(record.judges, math.inf, "", about)
+
     def left(self, parts: Iterable[Part]) -> Iterator[Part]:
         """Yield the parts that were never begun."""
         return (part for part in parts if part.name not in self.records)
@@ -107,16 +131,16 @@ class Ledger:
             self.records = kept
             self.write()
 
-    def bury(self, why: str) -> None:
-        """Mark what is still running as failed: its process is gone."""
+    def bury(self, why: str, state: str = "failed") -> None:
+        """Mark what is still running as failed or stopped: its process is gone."""
         for record in self.records.values():
             if record.state == "running":
-                record.state, record.error = "failed", why
+                record.state, record.error = state, why
                 self.write()
 
     def run(self, part: Part) -> Record:
         """Measure one part. Whatever it raises is recorded, not passed on."""
-        record = self.records[part.name] = Record(part.name)
+        record = self.records[part.name] = Record(part.name, judges=part.judges)
         self.write()
         begun = time.perf_counter()
         try:
@@ -134,6 +158,11 @@ class Ledger:
         record.seconds = round(time.perf_counter() - begun, 3)
         self.write()
         return record
+
+
+def largest(errors: Iterable[float]) -> float:
+    """Return the largest of some errors; what is not a number is infinitely wrong."""
+    return max((math.inf if math.isnan(each) else each for each in errors), default=0.0)
 
 
 def _told(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What was measured beside what was said: Markdown, JSON and a picture."""
+"""The stages, and what was measured in them beside what was said of it."""
 
 # The folder of a run holds stage-N.json; the report is made of them alone, so it can
 # be made again, elsewhere, without a GPU.
@@ -9,13 +9,47 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpu.following import follows
 from gpu.predictions import PREDICTIONS, Prediction
 from gpu.record import Ledger, Measured, Record
-from gpu.stages import STAGES
+
+if TYPE_CHECKING:
+    from gpu.record import Part
+    from gpu.setting import Setting
+
+#: Of what a dry run measured, before and after it.
+BANNER = "*** A DRY RUN at toy sizes: its numbers mean nothing and are not judged ***"
+
+
+class Stage(NamedTuple):
+    """A stage of the plan, to be run by itself."""
+
+    title: str
+    #: Seconds it may take; all of them together stay below half an hour.
+    limit: int
+    #: Imported for this stage alone: what one lacks stops no other.
+    module: str
+    function: str = "parts"
+
+    def parts(self, setting: Setting) -> list[Part]:
+        """Return what is to be measured."""
+        make = getattr(import_module(self.module), self.function)
+        found: list[Part] = make(setting)
+        return found
+
+
+STAGES = {
+    1: Stage("Ceilings, and whether it is right", 480, "gpu.correct"),
+    2: Stage("weighted_add", 210, "gpu.branches", "adding"),
+    3: Stage("Attention", 330, "gpu.attending"),
+    4: Stage("Pointwise, and a whole block", 300, "gpu.block"),
+    5: Stage("Virtual ranks", 150, "gpu.dividing"),
+    6: Stage("Control branches", 150, "gpu.branches", "control"),
+}
 
 
 class Verdict(NamedTuple):
@@ -25,12 +59,15 @@ class Verdict(NamedTuple):
     prediction: Prediction
     found: Measured | None
     is_begun: bool
+    is_toy: bool = False
 
     @property
     def word(self) -> str:
-        """hit, missed, not measured, or not run yet."""
+        """hit, missed, not measured, dry run, or not run yet."""
         if not self.is_begun:
             return "not run yet"
+        if self.is_toy:
+            return "dry run"
         if self.found is None or math.isnan(self.found.value):
             return "not measured"
         return "hit" if self.prediction.holds(self.found.value) else "**missed**"
@@ -39,19 +76,23 @@ class Verdict(NamedTuple):
 def measured(ledgers: dict[int, Ledger]) -> dict[str, Measured]:
     """Return all measurements by key, and those that follow from several."""
     found = {
-        each.key: each
-        for ledger in ledgers.values()
-        for record in ledger.records.values()
-        for each in record.measured
+        each.key: each for ledger in ledgers.values() for each in ledger.measured()
     }
-    return {each.key: each for each in follows(found)} | found
+    judged = [key for ledger in ledgers.values() for key in ledger.judged]
+    return {each.key: each for each in follows(found, judged)} | found
 
 
 def verdicts(ledgers: dict[int, Ledger]) -> list[Verdict]:
     """Return every prediction with what became of it."""
     found = measured(ledgers)
     return [
-        Verdict(stage, prediction, found.get(prediction.key), stage in ledgers)
+        Verdict(
+            stage,
+            prediction,
+            found.get(prediction.key),
+            stage in ledgers,
+            stage in ledgers and is_toy(ledgers[stage]),
+        )
         for stage, predictions in PREDICTIONS.items()
         for prediction in predictions
     ]
@@ -67,9 +108,16 @@ def failures(ledgers: dict[int, Ledger]) -> list[tuple[int, Record]]:
     ]
 
 
+def is_toy(ledger: Ledger) -> bool:
+    """Whether a ledger is that of a dry run."""
+    return bool(ledger.machine.get("is_toy"))
+
+
 def markdown(ledgers: dict[int, Ledger]) -> str:
     """Return the whole report."""
     lines = ["# Kernels on a GPU", ""]
+    if any(map(is_toy, ledgers.values())):
+        lines += [f"**{BANNER.strip('* ')}**", ""]
     for stage, ledger in ledgers.items():
         lines += [f"* Stage {stage}: {_machine(ledger)}"]
     lines.append("")
@@ -88,9 +136,9 @@ def markdown(ledgers: dict[int, Ledger]) -> str:
 
 
 def lines(ledgers: dict[int, Ledger]) -> Iterator[str]:
-    """Yield a line for each prediction of the stages that were begun."""
+    """Yield a line for each prediction of the stages that were begun in earnest."""
     for each in verdicts(ledgers):
-        if each.is_begun:
+        if each.is_begun and not each.is_toy:
             found = each.found
             value = "" if found is None else _number(found.value, found.unit)
             kind = "aimed at" if each.prediction.is_aim else "said"
@@ -101,7 +149,7 @@ def lines(ledgers: dict[int, Ledger]) -> Iterator[str]:
 
 
 def write(folder: Path) -> list[Path]:
-    """Write report.md and report.json of *folder*, drawings too if they can be."""
+    """Write report.md and report.json of *folder*; return them."""
     ledgers = read(folder)
     (folder / "report.md").write_text(markdown(ledgers), "utf-8")
     whole = [
@@ -109,7 +157,7 @@ def write(folder: Path) -> list[Path]:
             **each.prediction._asdict(),
             "stage": each.stage,
             "verdict": each.word.strip("*"),
-            "value": _value(each.found),
+            "value": None if each.is_toy else _value(each.found),
         }
         for each in verdicts(ledgers)
     ]
@@ -130,7 +178,9 @@ def _predicted(judged: list[Verdict], stage: int) -> Iterator[str]:
         if each.stage != stage:
             continue
         prediction, found = each.prediction, each.found
-        value = "-" if found is None else _number(found.value, found.unit)
+        value = "-"
+        if found is not None and not each.is_toy:
+            value = _number(found.value, found.unit)
         kind = "aim: " if prediction.is_aim else ""
         cells = (
             prediction.what,
@@ -180,9 +230,8 @@ def _machine(ledger: Ledger) -> str:
         f"commit {known.get('commit')}",
     ]
     if known.get("clocks"):
-        parts.append(f"clocks, power and heat at the start: {known['clocks']}")
-    toy = "**a dry run at toy sizes: its numbers mean nothing**, "
-    return (toy if known.get("is_toy") else "") + ", ".join(parts)
+        parts.append(f"clocks, power and heat after the last part: {known['clocks']}")
+    return ("a dry run, " if is_toy(ledger) else "") + ", ".join(parts)
 
 
 def _value(found: Measured | None) -> float | None:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from gpu.record import Measured
 from gpu.setting import Setting
+from worldweave_kernels.bench import files
 from worldweave_kernels.bench.measure import ceiling
 from worldweave_kernels.bench.ops import Case
-from worldweave_kernels.bench.results import Ceiling, Results, Row
+from worldweave_kernels.bench.results import (
+    Ceiling,
+    Results,
+    Row,
+    dtype_name,
+    from_json,
+)
 from worldweave_kernels.bench.runner import run
 
 #: What a dry run measures: compilers take longer than all the rest.
-_QUICK = ("official", "eager", "auto", "triton", "library")
+_QUICK = ("official", "eager", "auto", "triton", "library", "ours")
 
 
 def measured_rows(
@@ -40,14 +48,34 @@ def measured_rows(
     for row in found.rows:
         yield _milliseconds(row, prefix)
     yield from _compared(found, prefix)
+    if setting.rows is not None:
+        keep(setting.rows, found)
+
+
+def keep(path: Path, found: Results) -> None:
+    """Add *found* to the results in *path*; a row measured again is replaced."""
+    rows = {(*row.case, row.provider): row for row in found.rows}
+    ceilings = {each.dtype: each for each in found.ceilings}
+    notes = dict.fromkeys(found.notes)
+    if path.exists():
+        before = from_json(path.read_text("utf-8"))
+        rows = {(*row.case, row.provider): row for row in before.rows} | rows
+        ceilings = {each.dtype: each for each in before.ceilings} | ceilings
+        notes = dict.fromkeys(before.notes) | notes
+    whole = Results(
+        machine=found.machine,
+        ceilings=tuple(ceilings.values()),
+        rows=tuple(rows.values()),
+        notes=tuple(notes),
+    )
+    files.write_json(path, whole)
 
 
 @functools.cache
 def _ceiling(setting: Setting) -> Ceiling:
     """Return the ceilings of this GPU, measured once in this process."""
     if setting.is_toy:
-        dtype = str(setting.dtype).removeprefix("torch.")
-        return Ceiling(dtype=dtype, bandwidth=1e10, flops=1e11)
+        return Ceiling(dtype=dtype_name(setting.dtype), bandwidth=1e10, flops=1e11)
     return ceiling(setting.device, setting.dtype)
 
 

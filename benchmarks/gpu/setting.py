@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+from worldweave_kernels.bench.measure import Call, Stopwatch, in_turn
 from worldweave_kernels.bench.rank_block import COSMOS_7B, TINY, BlockShape
+from worldweave_kernels.bench.results import Timing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,8 @@ class Setting:
     ranks: tuple[int, ...]
     #: What only costs time where nothing is measured: compilers, whole test suites.
     is_toy: bool
+    #: Where the rows of the package's own benchmark are kept, for it to draw.
+    rows: Path | None = None
 
     @property
     def head_width(self) -> int:
@@ -61,4 +66,19 @@ def toy() -> Setting:
         heads=(4, 1),
         ranks=(1, 4, 8),
         is_toy=True,
+    )
+
+
+def timed(
+    setting: Setting, calls: dict[str, Call], *, host_ahead: bool = True
+) -> dict[str, Timing]:
+    """Time *calls* in turn, as long as *setting* says.
+
+    Without *host_ahead* the time that the host takes to launch counts.
+    """
+    return in_turn(
+        calls,
+        Stopwatch(setting.device, host_ahead=host_ahead),
+        seconds=setting.seconds,
+        repeats=setting.repeats,
     )

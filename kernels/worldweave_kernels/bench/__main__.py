@@ -34,7 +34,7 @@ def main(
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if any(each.partition("=")[0] == "--ranks" for each in given):
-        return ranks.main(given)
+        return ranks.main(given, prog=prog)
     parser = _parser(prog)
     options = parser.parse_args(given)
     try:
