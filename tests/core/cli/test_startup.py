@@ -35,12 +35,12 @@ def test_finding_the_plugins_imports_nothing_heavy():
     assert "worldweave_plugins" in found
 
 
-def seconds(*arguments):
-    """Return the processor time of the command, the best of five."""
+def seconds(*command):
+    """Return the processor time of *command*, the best of five."""
     taken = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([COMMAND, *arguments], capture_output=True, check=True)
+        subprocess.run(command, capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         taken.append(
             after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
@@ -49,8 +49,13 @@ def seconds(*arguments):
 
 
 @pytest.mark.parametrize("argument", ["--help", "plugins"])
-def test_a_command_that_computes_nothing_takes_under_a_third_of_a_second(argument):
-    assert seconds(argument) < 0.3
+def test_a_command_that_computes_nothing_starts_in_a_few_times_what_typer_takes(
+    argument,
+):
+    # Twice when this was written, fifteen times with torch; a ratio, because a busy
+    # machine is slow at both.
+    typer = seconds(sys.executable, "-c", "import typer.main, attrs, pluggy")
+    assert seconds(COMMAND, argument) < 5 * typer
 
 
 def test_python_m_worldweave_is_the_command():
