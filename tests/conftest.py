@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,19 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("patient")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _modules_that_tests_wrote_end_with_their_file(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Forget them: files of tests run in any order, and names may meet."""
+    yield
+    home = str(tmp_path_factory.getbasetemp())
+    for name, module in list(sys.modules.items()):
+        place = getattr(module, "__dict__", {}).get("__file__")
+        if str(place).startswith(home):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -177,10 +177,10 @@ def test_scores_of_other_clips_are_not_mixed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "toy_maker.py").write_text(OTHER_MAKER.format(shift=0.1))
+    (tmp_path / "other_maker.py").write_text(OTHER_MAKER.format(shift=0.1))
     monkeypatch.syspath_prepend(tmp_path)
     catalog = discover()
-    base = attrs.evolve(catalog.find_base("tiny-world"), clips="toy_maker:clips")
+    base = attrs.evolve(catalog.find_base("tiny-world"), clips="other_maker:clips")
     other = attrs.evolve(
         catalog,
         plugins=tuple(

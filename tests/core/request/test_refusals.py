@@ -96,14 +96,14 @@ def test_weights_that_are_missing_are_told_rather_than_their_licence(installed):
 
 
 def test_a_plugin_that_is_left_out_keeps_no_models_secret(tmp_path, monkeypatch):
-    info = tmp_path / "acme_seer-1.dist-info"
+    info = tmp_path / "blurred_seer-1.dist-info"
     info.mkdir()
-    (tmp_path / "acme_seer.py").write_text(
+    (tmp_path / "blurred_seer.py").write_text(
         "import worldweave\n@worldweave.hookimpl\n"
         "def worldweave_map(prompt, video):\n    return None\n"
     )
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-seer\nVersion: 1")
-    (info / "entry_points.txt").write_text("[worldweave.v1]\nseer = acme_seer\n")
+    (info / "entry_points.txt").write_text("[worldweave.v1]\nseer = blurred_seer\n")
     monkeypatch.syspath_prepend(tmp_path)
     catalog = discover({"WORLDWEAVE_PLUGINS": "acme-seer"})
     task = Task(name="map", what="maps", hook="worldweave_map", otherwise="none")
