@@ -1,7 +1,6 @@
 """The command: its table, its files, and what it refuses."""
 
 import re
-
 from pathlib import Path
 
 import pytest
