@@ -95,12 +95,10 @@ def attention(
         out, lse = _in_shares(name, wanted, splits)
     elif name == "reference":
         out, lse = reference.attention(q, k, v, scale=scale)
+    elif return_lse:
+        out, lse = libraries.attend_with_lse(name, wanted._replace(splits=splits))
     else:
-        seen, maybe_lse = libraries.attend(name, wanted._replace(splits=splits))
-        if not return_lse:
-            return seen
-        assert maybe_lse is not None
-        out, lse = seen, maybe_lse
+        return libraries.attend(name, wanted._replace(splits=splits))[0]
     return (out, lse) if return_lse else out
 
 
@@ -251,10 +249,14 @@ def _splits(wanted: Wanted, num_splits: int | Literal["auto"], backend: str) -> 
     return split_count(tiles, wanted.k.shape[1], _processors(q.device))
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _processors(gpu: torch.device) -> int:
-    # The properties themselves cannot be traced.
     return torch.cuda.get_device_properties(gpu).multi_processor_count
+
+
+# The properties cannot be traced: torch.compile takes the count for a constant. This
+# mark is all that torch.compiler.assume_constant_result leaves, which would import the
+# whole compiler, two seconds of it, with this module.
+_processors._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _in_shares(name: str, wanted: Wanted, splits: int) -> tuple[Tensor, Tensor]:
@@ -268,10 +270,8 @@ def _in_shares(name: str, wanted: Wanted, splits: int) -> tuple[Tensor, Tensor]:
         return reference.merge_attention([o for o, _ in parts], [e for _, e in parts])
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        share = wanted._replace(q=q, k=k, v=v, lse=True, splits=1)
-        out, lse = libraries.attend(name, share)
-        assert lse is not None
-        return out, lse
+        share = wanted._replace(q=q, k=k, v=v, splits=1)
+        return libraries.attend_with_lse(name, share)
 
     parts = attend_to_shares(attend, q, k, v, splits)
     return _merged([out for out, _ in parts], [lse for _, lse in parts], "auto")

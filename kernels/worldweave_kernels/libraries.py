@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from worldweave_kernels.dispatch import BackendError
+
 aten = torch.ops.aten
 
 #: Those that split the keys themselves.
@@ -71,6 +73,14 @@ def attend(name: str, wanted: Wanted) -> tuple[Tensor, Tensor | None]:
     heads_first = [x.transpose(1, 2) for x in wanted[:3]]
     out, lse = _IN_TORCH[name](heads_first, wanted)
     return out.transpose(1, 2).to(wanted.q.dtype), lse
+
+
+def attend_with_lse(name: str, wanted: Wanted) -> tuple[Tensor, Tensor]:
+    """Return what `attend` does, the log-sum-exp in any case.
+
+    Raise BackendError where the library gives none, as one too old may.
+    """
+    return _with_lse(name, attend(name, wanted._replace(lse=True)))
 
 
 def not_positive(wanted: Wanted) -> str | None:
@@ -224,13 +234,21 @@ def _pair(result: Any) -> tuple[Tensor, Tensor | None]:
     return result[0], result[1]
 
 
+def _with_lse(name: str, result: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor]:
+    out, lse = result
+    if lse is None:
+        raise BackendError(
+            f"attention: {name} was asked for the log-sum-exp and gave none; bring "
+            "it up to date, or ask for another backend"
+        )
+    return out, lse
+
+
 @torch.library.custom_op("worldweave::attention_from_package", mutates_args=())
 def _from_package(
     q: Tensor, k: Tensor, v: Tensor, scale: float | None, splits: int, name: str
 ) -> tuple[Tensor, Tensor]:
-    out, lse = _PACKAGES[name](q, k, v, scale, splits, True)
-    assert lse is not None
-    return out, lse
+    return _with_lse(name, _PACKAGES[name](q, k, v, scale, splits, True))
 
 
 @_from_package.register_fake

@@ -53,3 +53,19 @@ def test_it_computes_with_torch_alone():
         "print(k.norm_modulate(x[None], x[:1, None], x[:1, None]).sum().item())\n"
     )
     assert done.stdout.split() == ["12.0", "6.0"], done.stderr
+
+
+def test_importing_it_imports_neither_a_compiler_nor_triton():
+    # torch._dynamo alone takes two seconds.
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, worldweave_kernels\n"
+            "print([n for n in ('triton', 'torch._dynamo') if n in sys.modules])",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.strip() == "[]", done.stderr

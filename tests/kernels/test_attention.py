@@ -326,6 +326,24 @@ def test_flash_attention_3_is_told_its_splits(monkeypatch, gradient):
     torch.testing.assert_close((out, lse), exact)
 
 
+def test_a_library_that_gives_no_log_sum_exp_is_told(monkeypatch):
+    from worldweave_kernels import libraries
+
+    class Older:
+        """Forgets what it was asked for."""
+
+        @staticmethod
+        def flash_attn_func(q, k, v, softmax_scale, num_splits, return_attn_probs):
+            return reference.attention(q, k, v, scale=softmax_scale)[0]
+
+    monkeypatch.setitem(sys.modules, "flash_attn_interface", Older)
+    q, k, v = (t.float() for t in inputs())
+    for gradient in (False, True):
+        wanted = libraries.Wanted(q, k, v, 0.4, True, gradient, 1, (9, 0))
+        with pytest.raises(BackendError, match="fa3 was asked for the log-sum-exp"):
+            libraries.attend_with_lse("fa3", wanted)
+
+
 def test_torch_needs_channels_side_by_side_for_the_log_sum_exp():
     q, k, v = inputs()
     strided = v.transpose(1, 3).contiguous().transpose(1, 3)

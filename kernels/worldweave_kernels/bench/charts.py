@@ -149,10 +149,9 @@ def over_branches(cases: Sequence[Sequence[Row]], results: Results) -> Figure:
 def _panel(axes: Axes, rows: Sequence[Row]) -> None:
     """Draw each provider as a dot at its median with its range, and the floor."""
     shown = measured(rows)
-    longest = max(row.time.high for row in shown if row.time is not None) * 1e3
+    longest = max(row.taken.high for row in shown) * 1e3
     for place, row in enumerate(shown):
-        time = row.time
-        assert time is not None
+        time = row.taken
         colour = COLOURS[row.kind]
         y, middle = -place, time.median * 1e3
         axes.plot([0, middle], [y, y], color=colour, lw=1, alpha=0.25)

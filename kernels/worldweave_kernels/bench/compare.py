@@ -213,7 +213,7 @@ def _changes(base: Sequence[Results], this: Sequence[Results]) -> Iterator[Chang
             for i in range(len(mine))
             if key in theirs[i] and key in mine[i]
         ]
-        times = [(_time(one), _time(other)) for one, other in pairs]
+        times = [(one.taken, other.taken) for one, other in pairs]
         right = all(each.holds for each in (*before, *now))
         ratios = tuple(one.median / other.median for one, other in times)
         verdict = _verdict(times) if right else WRONG
@@ -222,7 +222,7 @@ def _changes(base: Sequence[Results], this: Sequence[Results]) -> Iterator[Chang
 
 
 def _middle(rows: Iterable[Row]) -> float | None:
-    medians = [_time(row).median for row in rows]
+    medians = [row.taken.median for row in rows]
     return statistics.median(medians) if medians else None
 
 
@@ -238,8 +238,3 @@ def _verdict(times: Sequence[tuple[Timing, Timing]]) -> str:
 
 def _key(row: Row) -> tuple[str, ...]:
     return (*row.case, row.provider)
-
-
-def _time(row: Row) -> Timing:
-    assert row.time is not None
-    return row.time

@@ -65,6 +65,13 @@ class Row:
         return self.error <= self.tolerance
 
     @property
+    def taken(self) -> Timing:
+        """The time. Raise ValueError where nothing was measured."""
+        if self.time is None:
+            raise ValueError(f"{self.provider} of {self.op} has no time: {self.note}")
+        return self.time
+
+    @property
     def bandwidth(self) -> float | None:
         """Needed bytes per second: less than what a wasteful provider moves."""
         return None if self.time is None else self.bytes / self.time.median

@@ -133,9 +133,9 @@ def _ratio(row: Row, against: Mapping[str, Row], kind: str) -> str:
 
 
 def _line(row: Row, against: Mapping[str, Row]) -> str:
-    assert row.time is not None
+    time = row.taken
     low, middle, high = (
-        number(each * 1e3) for each in (row.time.low, row.time.median, row.time.high)
+        number(each * 1e3) for each in (time.low, time.median, time.high)
     )
     # What is computed wrong may be as fast as it likes.
     rates = f"{scaled(row.bandwidth):>7}{scaled(row.rate):>9}"

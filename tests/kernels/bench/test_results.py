@@ -36,6 +36,14 @@ def row(provider, kind, milliseconds, *, error=1e-7):
     )
 
 
+def test_what_was_not_measured_has_no_time_to_take():
+    missing = dataclasses.replace(
+        row("triton", "triton", 1.0), time=None, note="there is no GPU"
+    )
+    with pytest.raises(ValueError, match="triton of weighted_add has no time: there"):
+        _ = missing.taken
+
+
 def test_json_gives_back_the_same_results():
     rows = compared([row("official", "official", 4.0), row("triton", "triton", 1.0)])
     missing = dataclasses.replace(rows[0], time=None, error=None, note="no GPU")
