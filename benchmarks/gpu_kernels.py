@@ -1,9 +1,9 @@
-"""Measure the kernels on a GPU in six stages, each beside what was predicted of it."""
+"""Measure the kernels on a GPU in seven stages, beside what was predicted of them."""
 
 # Run, on a machine with torch, triton and this checkout, without a network:
 #
 #   export PYTHONPATH=kernels:core:registry
-#   python benchmarks/gpu_kernels.py --stage 1 --out results      (and so on to 6)
+#   python benchmarks/gpu_kernels.py --stage 1 --out results      (and so on to 7)
 #
 # and at home, with what is in results/*.json and with matplotlib:
 #
@@ -207,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--stage", type=int, action="append", choices=sorted(STAGES),
-        help="1 to 6; may be repeated [default: all]",
+        help="1 to 7; may be repeated [default: all]",
     )  # fmt: skip
     add(
         "--again",

@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -48,6 +49,26 @@ def _modules_that_tests_wrote_end_with_their_file(
         place = getattr(module, "__dict__", {}).get("__file__")
         if str(place).startswith(home):
             del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Run a function on several processes: `ranks(world, function, *arguments)`.
+
+    Return what it returns on each; see `ranks.py` beside this file.
+    """
+    spec = spec_from_file_location("ranks", Path(__file__).with_name("ranks.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("ranks")
+    # Workers of pytest-xdist have folders side by side.
+    spread = "PYTEST_XDIST_WORKER" in os.environ
+    lock = folder.parent.parent / "ranks.lock" if spread else None
+    pool = module.Pool(folder, lock)
+    yield pool
+    pool.close()
 
 
 @pytest.fixture(scope="session")

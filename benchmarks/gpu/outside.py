@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -32,11 +33,17 @@ FORWARD = (
     "test_qk_rope_pack.py::test_each_rank_is_sent_its_heads_chunk_by_chunk",
     "test_control_inject.py::test_descriptors_read_what_pointers_read",
 )
+#: Those of evaluations by graphs; the latter need a base to generate with.
+GRAPHS = ("test_graph.py", "test_graph_generations.py")
 #: Arguments of pytest by name. A GPU's libraries warn of what a CPU's do not.
 TESTS = {
     "marked": ("-m", "gpu", "--ignore=tests/kernels/test_aot.py", "tests/kernels"),
     "forward": tuple(f"tests/kernels/{each}" for each in FORWARD),
+    "graphs": ("-m", "gpu", *(f"tests/core/parallel/{each}" for each in GRAPHS)),
 }
+#: What tests import, and those of graphs, which are of the whole package.
+NEEDED = ("pytest", "hypothesis")
+NEEDED_BY_GRAPHS = (*NEEDED, "attrs", "av", "cattrs", "cv2", "greenlet", "pluggy")
 #: Tools of compute-sanitizer, and what they count.
 TOOLS = {"memcheck": "errors", "racecheck": "hazards"}
 
@@ -48,22 +55,33 @@ class Ended(NamedTuple):
     lines: list[str]
 
 
-def tested(setting: Setting, name: str) -> Iterator[Measured]:
-    """Run tests of the kernels; yield how many of them fail."""
-    key = f"pytest.{name}.failed"
-    missing = [each for each in ("pytest", "hypothesis") if find_spec(each) is None]
+def tested(setting: Setting, name: str, key: str) -> Iterator[Measured]:
+    """Run tests of the kernels, or of graphs; yield under *key* how many fail."""
+    needed = NEEDED_BY_GRAPHS if name == "graphs" else NEEDED
+    missing = [each for each in needed if find_spec(each) is None]
     if setting.is_toy or missing:
         why = "a dry run" if setting.is_toy else f"{missing[0]} is not installed"
         yield Measured(key, math.nan, "", f"not measured: {why}")
         return
     command = [sys.executable, "-m", "pytest", "-q", "-W", "default"]
     command += ["-p", "no:cacheprovider", *TESTS[name]]
+    if name == "graphs" and not _is_installed():
+        # A checkout alone has no plugins, so no base to generate with.
+        command += ["-k", "not generation"]
     ended = ran(command, ROOT, {}, PATIENCE)
     told = "\n".join(ended.lines[-20:])
     if ended.code is None:
         yield Measured(key, math.nan, "", f"not measured: it took too long\n{told}")
         return
     yield Measured(key, failed(ended.code, ended.lines), "", told)
+
+
+def _is_installed() -> bool:
+    try:
+        version("worldweave")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def failed(code: int, lines: Sequence[str]) -> int:

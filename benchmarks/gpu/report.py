@@ -43,12 +43,13 @@ class Stage(NamedTuple):
 
 
 STAGES = {
-    1: Stage("Ceilings, and whether it is right", 480, "gpu.correct"),
-    2: Stage("weighted_add", 210, "gpu.branches", "adding"),
-    3: Stage("Attention", 330, "gpu.attending"),
-    4: Stage("Pointwise, and a whole block", 300, "gpu.block"),
+    1: Stage("Ceilings, and whether it is right", 450, "gpu.correct"),
+    2: Stage("weighted_add", 180, "gpu.branches", "adding"),
+    3: Stage("Attention", 300, "gpu.attending"),
+    4: Stage("Pointwise, and a whole block", 270, "gpu.block"),
     5: Stage("Virtual ranks", 150, "gpu.dividing"),
-    6: Stage("Control branches", 150, "gpu.branches", "control"),
+    6: Stage("Control branches", 90, "gpu.branches", "control"),
+    7: Stage("What ranks share", 180, "gpu.sharing"),
 }
 
 

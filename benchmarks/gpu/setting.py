@@ -50,7 +50,7 @@ def on_a_gpu() -> Setting:
         seconds=0.5,
         repeats=None,
         heads=(32, 8, 4, 2, 1),
-        ranks=(1, 4, 8, 32, 64),
+        ranks=(1, 2, 4, 8, 16, 32, 64),
         is_toy=False,
     )
 
@@ -64,7 +64,7 @@ def toy() -> Setting:
         seconds=0.0,
         repeats=1,
         heads=(4, 1),
-        ranks=(1, 4, 8),
+        ranks=(1, 2, 4, 8),
         is_toy=True,
     )
 

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from worldweave.parallel.rows import Rows
 
 Frames = npt.NDArray[np.uint8]
 #: Clips from this seed on are held out: no training may use them.
@@ -39,6 +42,31 @@ class Autoencoder(Protocol):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Return the video of *latent*, float, not clamped."""
+        ...
+
+
+@runtime_checkable
+class SharesRows(Protocol):
+    """What an `Autoencoder` may have beside, for many GPUs: its rows can be shared.
+
+    An autoencoder without it works on any number of ranks too: each computes all of it.
+    """
+
+    def on_rows(self, rows: Rows) -> Autoencoder:
+        """Return the same autoencoder for one rank's rows of every picture.
+
+        A video then has the H of this rank (`rows.held` times ``space_stride``), a
+        latent its `rows.held` rows, and so have the results. All ranks encode or decode
+        at once. What one needs of other rows, *rows* exchanges: `rows.with_halo` for a
+        convolution, `rows.moments` for a norm over whole pictures, `rows.join` for
+        attention. `worldweave.parallel.row_layers.sharing_rows` does so for a model of
+        common layers. Parameters are shared with this one, which stays as it is.
+
+        The results must be those of one process but for rounding; that is tried on a
+        small picture before the first real one. Raise, with the reason,
+        `worldweave.parallel.rows.CannotShareRows` where they would not be; then every
+        rank computes all of it. This method itself exchanges nothing.
+        """
         ...
 
 

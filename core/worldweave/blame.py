@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
+import attrs
 import torch
 from torch import Tensor
 
 from worldweave.model.branch import ControlBranch
 from worldweave.model.step import Step
-from worldweave.model.weave import MisfitError, RunBranch
+from worldweave.model.weave import MisfitError
 from worldweave_registry import (
     Modality,
     PluginError,
@@ -41,15 +42,18 @@ def blamed(what: str, report: str) -> Iterator[None]:
         raise PluginError(f"{what} failed: {one_line(error)}; {report}") from error
 
 
-def named(name: str, modality: Modality, branch: ControlBranch) -> RunBranch:
-    """Return what runs *branch* and blames its plugin where that fails."""
+@attrs.frozen(eq=False)
+class NamedBranch:
+    """Runs *branch* and blames its plugin where that fails."""
 
-    def run(latent: Tensor, step: Step, hint: Tensor) -> Sequence[Tensor]:
-        with blamed(f"the branch of {name!r}", modality.branch.report):
-            residuals: Sequence[Tensor] = branch(latent, step, hint)
+    name: str
+    modality: Modality
+    branch: ControlBranch
+
+    def __call__(self, latent: Tensor, step: Step, hint: Tensor) -> Sequence[Tensor]:
+        with blamed(f"the branch of {self.name!r}", self.modality.branch.report):
+            residuals: Sequence[Tensor] = self.branch(latent, step, hint)
         return residuals
-
-    return run
 
 
 @contextlib.contextmanager

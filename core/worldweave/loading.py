@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import torch
+from torch import Tensor
 
 from worldweave.base import Autoencoder, TextEncoder
 from worldweave.blame import blamed
 from worldweave.checkpoints import store
+from worldweave.executor import Alone, Executor
 from worldweave.model.branch import ControlBranch
 from worldweave.model.config import DiTConfig
 from worldweave.model.dit import DiT
@@ -71,6 +73,16 @@ class LoadedBase:
     placement: Placement
     files: dict[str, Path]
     compat: str | None
+    executor: Executor = attrs.field(factory=Alone)
+
+
+class NoTextEncoder:
+    """Stands where prompts are encoded elsewhere."""
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        raise WorldweaveError(
+            "the base was loaded without its text encoder; load it with text_encoder"
+        )
 
 
 def config_of(base: Base, *, compat: str | None = None) -> DiTConfig:
@@ -96,16 +108,19 @@ def load_base(
     *,
     hook: Any = None,
     compat: str | None = None,
+    text_encoder: bool = True,
 ) -> LoadedBase:
     """Read the DiT, the autoencoder and the text encoder of *base* from disk.
 
+    text_encoder: False where prompts are encoded elsewhere; its file is not read then.
     Raise WeightsError for missing or misfitting files.
     """
     config = config_of(base, compat=compat)
     files = {
         part: resolve(weights, hook)
         for part in ("dit", "autoencoder", "text_encoder")
-        if (weights := part_of(base, part)) is not None
+        if (part != "text_encoder" or text_encoder)
+        and (weights := part_of(base, part)) is not None
     }
     if "dit" not in files:
         raise WeightsError(
@@ -114,7 +129,11 @@ def load_base(
         )
     # The small parts first: what they lack shows before 14 GB are read.
     autoencoder = build_autoencoder(base, files.get("autoencoder"), placement)
-    text_encoder = build_text_encoder(base, files.get("text_encoder"), placement)
+    encoder: TextEncoder = (
+        build_text_encoder(base, files.get("text_encoder"), placement)
+        if text_encoder
+        else NoTextEncoder()
+    )
     with torch.device("meta"):
         dit = DiT(config)
     store.load(
@@ -129,7 +148,7 @@ def load_base(
         config=config,
         dit=dit.eval().requires_grad_(False),
         autoencoder=autoencoder,
-        text_encoder=text_encoder,
+        text_encoder=encoder,
         placement=placement,
         files=files,
         compat=compat,

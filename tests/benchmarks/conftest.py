@@ -37,6 +37,6 @@ def folder(script, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # Its numbers mean nothing: caches need not be emptied before each call.
         patch.setitem(measure._FLUSHED, "cpu", 64)
-        for stage in range(1, 7):
+        for stage in range(1, 8):
             assert script.work(out, stage, dry=True) == 0
     return out

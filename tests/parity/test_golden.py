@@ -15,6 +15,7 @@ from worldweave.diffusion.condition import GivenFrames
 from worldweave.diffusion.denoiser import Denoiser
 from worldweave.diffusion.noise import gaussian
 from worldweave.diffusion.sampler import noise_levels, sample
+from worldweave.executor import Alone
 from worldweave.generate.blend import Blend
 from worldweave.model.branch import CosmosBranch
 from worldweave.model.config import DiTConfig
@@ -93,6 +94,8 @@ def woven(golden, base, branches):
 def sampled(golden, base, branches):
     """The whole sampler, with guidance and given frames."""
 
+    executor = Alone()
+
     def sampled(known=0, start=None, sigma_max=SAMPLER["sigma_max"], finish=tile_merge):
         latent = golden["condition_latent"]
         noise = gaussian(SAMPLER["seed"], latent.shape)
@@ -104,16 +107,20 @@ def sampled(golden, base, branches):
         )
         name = SAMPLER["control"]
 
-        def network(x, c_noise, text):
-            step = Step(
-                c_noise=c_noise,
-                text=text,
-                fps=SIZES["fps"],
-                condition_mask=given.mask(),
-            )
-            weights = constant(SAMPLER["weight"])
+        def network(x, c_noise, texts):
+            steps = [
+                Step(
+                    c_noise=c_noise,
+                    text=text,
+                    fps=SIZES["fps"],
+                    condition_mask=given.mask(),
+                )
+                for text in texts
+            ]
+            weights = {name: constant(SAMPLER["weight"])}
             hints = {name: golden["sampler.hint"]}
-            return weave(base, {name: branches[name]}, x, step, hints, {name: weights})
+            active = {name: branches[name]}
+            return executor.outputs(base, active, x, steps, hints, weights)
 
         denoiser = Denoiser(
             network=network,

@@ -1,4 +1,4 @@
-"""worldweave bench: how fast this machine computes a base, or single operations."""
+"""worldweave bench: how fast a base and its operations are, here or on paper."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,10 +91,40 @@ def kernels(
     """
     from worldweave_kernels.bench.__main__ import main
 
+    _run(main, arguments, "kernels")
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True},
+)
+def scaling(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ARGUMENTS",
+            help="Those of python -m worldweave_kernels.bench.scaling; --help tells "
+            "them.",
+        ),
+    ] = None,
+) -> None:
+    """Tell how a request would scale to 128 GPUs, on paper, beside the paper's own.
+
+    A model of H200 nodes and GB200 racks: nothing is measured, but --measured takes
+    what `worldweave bench kernels --json` found on one GPU. Every figure says whether
+    it is measured, published, assumed or fitted.
+    """
+    from worldweave_kernels.bench.scaling import main
+
+    _run(main, arguments, "scaling")
+
+
+def _run(main: Callable[..., int], arguments: list[str] | None, name: str) -> None:
+    """Run a benchmark that reads its own arguments; its mistakes are told as ours."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            code = main(arguments or [], prog="worldweave bench kernels")
+            code = main(arguments or [], prog=f"worldweave bench {name}")
     except SystemExit as ended:
         if ended.code:
             told = _complaint(said.getvalue())

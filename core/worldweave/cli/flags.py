@@ -78,6 +78,22 @@ Device = Annotated[
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads [default: all cores].")
 ]
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Share the work among N GPUs of this machine: starts torchrun. With "
+        "--device cpu, among N processes.",
+        metavar="N",
+    ),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        help="How GPUs share the work, such as cfg=2,ring=1,ulysses=4, where the best "
+        "is not wanted; switches: chunks, early_values, shared_exchange, cuda_graph."
+    ),
+]
 Licenses = Annotated[
     str | None,
     typer.Option(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worldweave.cli import flags
 from worldweave.cli.arguments import found, make_request
+from worldweave.cli.job import Job, job_of, progress, whole_or_absent
+
+if TYPE_CHECKING:
+    from worldweave.generate.generation import Generation
+    from worldweave.request.spec import Request
 
 
 def generate(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Video to write, .mp4 or .mov.")],
     video: flags.Video = None,
     prompt: flags.Prompt = None,
@@ -36,46 +42,61 @@ def generate(
     licenses: flags.Licenses = None,
     device: flags.Device = None,
     threads: flags.Threads = None,
+    gpus: flags.Gpus = None,
+    layout: flags.Layout = None,
 ) -> None:
     """Make a video that follows a source as far as the controls say.
 
     Beside OUT lie the control videos, a report to open in a browser, and a manifest
-    for worldweave replay.
+    for worldweave replay. On many machines at once: torchrun -m worldweave generate,
+    with the same arguments everywhere.
     """
-    request = make_request(
-        spec,
-        flags.fields(locals()),
-        maps=control or (),
-        videos=control_video or (),
-        options=option or (),
-        weights=weights or (),
-        licenses=licenses,
-    )
+    with job_of(context, gpus, device, layout) as job:
+        request = make_request(
+            spec,
+            flags.fields(locals()),
+            maps=control or (),
+            videos=control_video or (),
+            options=option or (),
+            weights=weights or (),
+            licenses=licenses,
+        )
+        made = _made(job, request, out, licenses, threads)
+    if job.is_first:
+        with whole_or_absent():
+            made.save(out, report=report)
+        _say(made, out, report)
+
+
+def _made(
+    job: Job, request: Request, out: Path, licenses: str | None, threads: int | None
+) -> Generation:
     # torch takes seconds to import; --help and the checks above do not wait for it.
     import torch
 
-    from worldweave.cli.progress import generation_bar
-    from worldweave.generate import manifest as manifests
-    from worldweave.generate.load import load_for
+    from worldweave.generate.manifest import target_problems
     from worldweave.request.check import base_problems, weights_problems
-    from worldweave.request.plan import make_plan
+    from worldweave.request.plan import Plan, make_plan
 
     if threads is not None:
         torch.set_num_threads(threads)
     catalog = found(licenses)
-    plan = make_plan(
-        request,
-        catalog,
-        weights_problems,
-        also=[
-            *manifests.target_problems(out, request),
-            *base_problems(request.base, catalog),
-        ],
-    )
-    pipeline = load_for(plan, catalog, device=device)
-    with generation_bar() as tick:
-        made = pipeline.follow(plan, progress=tick)
-    made.save(out, report=report)
+
+    def make() -> Plan:
+        missing = base_problems(request.base, catalog)
+        also = [*target_problems(out, request), *missing]
+        return make_plan(request, catalog, weights_problems, also=also)
+
+    plan = job.plan(request, catalog, make)
+    pipeline = job.pipeline(plan, catalog)
+    with progress(job) as tick:
+        return job.finished(pipeline.follow(plan, progress=tick))
+
+
+def _say(made: Generation, out: Path, report: bool) -> None:
+    """Say where everything is."""
+    from worldweave.generate import manifest as manifests
+
     height, width = made.frames.shape[1:3]
     print(
         f"{out}: {len(made.frames)} frames of {width}x{height}, {float(made.fps):g} fps"
@@ -83,11 +104,11 @@ def generate(
     if made.seen_size != (height, width):
         print(
             f"the source is {made.seen_size[1]}x{made.seen_size[0]}; "
-            f"{request.base} makes {width}x{height}"
+            f"{made.request.base} makes {width}x{height}"
         )
     for name in made.controls:
         print(f"{manifests.control_path(out, name)}: control {name}")
-    for name, why in plan.left_out.items():
+    for name, why in made.plan.left_out.items():
         print(f"{name} did not run: {why}")
     if report:
         print(f"{manifests.report_path(out)}: report, for any browser")

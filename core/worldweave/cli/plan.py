@@ -45,6 +45,15 @@ def plan(
             help="GB to fit into on the device that computes [what is free here].",
         ),
     ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Plan for N GPUs that share the work [default: for one, with what "
+            "each of up to 64 would hold].",
+            metavar="N",
+        ),
+    ] = None,
     licenses: flags.Licenses = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print everything as JSON.")
@@ -71,6 +80,7 @@ def plan(
         found(licenses),
         device=device,
         memory=None if memory is None else int(memory * 1e9),
+        gpus=gpus,
     )
     if as_json:
         print(json.dumps(ahead.to_plain(), indent=2))

@@ -153,6 +153,33 @@ def _cost(console: Console, found: Outlook) -> None:
         console.print(f"time: {cost.seconds:.1f} s")
     for note in cost.notes:
         console.print(f"  {note}")
+    if cost.ranks:
+        _ranks(console, found)
+
+
+def _ranks(console: Console, found: Outlook) -> None:
+    """Show what each of several GPUs would hold, and what they do not share."""
+    cost = found.forecast
+    console.print()
+    stages = [name for name in ("evaluation", "encode", "decode") if name in cost.bytes]
+    what = "process" if cost.device_bytes is None else "GPU"
+    table = _table(
+        "GPUs", "cfg x ring x ulysses", "weights", *stages, f"first {what}",
+        "each other", numbers=len(stages) + 3,
+    )  # fmt: skip
+    for each in cost.ranks:
+        plan, parts = each.plan, each.first.by_part()
+        over = "" if plan.world == each.gpus else f" ({plan.world} of them)"
+        table.add_row(
+            str(each.gpus),
+            f"{plan.cfg} x {plan.ring} x {plan.ulysses}{over}",
+            *(readable_size(parts[name]) for name in ("weights", *stages)),
+            readable_size(each.first.peak),
+            readable_size(each.other.peak) if plan.world > 1 else "",
+        )
+    console.print(table)
+    for line in cost.not_shared:
+        console.print(f"  {line}")
 
 
 def _room(need: int, there: int | None, fits: bool) -> str:

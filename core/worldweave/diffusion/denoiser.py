@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
@@ -15,9 +16,14 @@ from worldweave.diffusion.edm import scaling
 
 
 class Network(Protocol):
-    """The base with its branches: latent (B, C, T, H, W), c_noise (B,), text."""
+    """The base with its branches: latent (B, C, T, H, W), c_noise (B,), texts.
 
-    def __call__(self, latent: Tensor, c_noise: Tensor, text: Tensor, /) -> Tensor: ...
+    Returns one output for each text, like the latent.
+    """
+
+    def __call__(
+        self, latent: Tensor, c_noise: Tensor, texts: Sequence[Tensor], /
+    ) -> Sequence[Tensor]: ...
 
 
 class Finish(Protocol):
@@ -43,20 +49,30 @@ class Denoiser:
     finish: Finish | None = None
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        x0 = self._predict(x, sigma, self.text)
+        texts = [self.text]
         if self.guidance and self.negative_text is not None:
-            plain = self._predict(x, sigma, self.negative_text)
+            texts.append(self.negative_text)
+        x0, *others = self._predictions(x, sigma, texts)
+        for plain in others:
             x0 = x0 + self.guidance * (x0 - plain)
         return x0 if self.finish is None else self.finish(x0)
 
-    def _predict(self, x: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    def _predictions(
+        self, x: Tensor, sigma: Tensor, texts: Sequence[Tensor]
+    ) -> list[Tensor]:
         if self.given is not None:
             x = self.given.into_input(x, sigma)
         factor = scaling(sigma)
         c_noise = factor.noise.expand(len(x))
         # c_noise stays float32: in bfloat16 neighbouring steps would share a value.
-        output = self.network(
-            (factor.input * x).to(self.dtype), c_noise, text.to(self.dtype)
+        outputs = self.network(
+            (factor.input * x).to(self.dtype),
+            c_noise,
+            [text.to(self.dtype) for text in texts],
         )
-        x0 = factor.skip * x + factor.out * output.to(x.dtype)
-        return x0 if self.given is None else self.given.into_output(x0)
+        predicted = [
+            factor.skip * x + factor.out * each.to(x.dtype) for each in outputs
+        ]
+        if self.given is None:
+            return predicted
+        return [self.given.into_output(x0) for x0 in predicted]

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 import torch
 from torch import Tensor
 
-from worldweave.blame import blamed, misfits_named
+from worldweave.blame import NamedBranch, blamed, misfits_named
 from worldweave.forecast.trace import Watch, watching
 from worldweave.loading import new_branch
 from worldweave.model.branch import ControlBranch
@@ -21,6 +21,7 @@ from worldweave.model.step import Step
 from worldweave.model.weave import weave
 
 if TYPE_CHECKING:
+    from worldweave.forecast.ranks import OnRanks
     from worldweave_registry import Modality
 
 
@@ -46,6 +47,7 @@ class Parts:
     text_tokens: int = 512
     autoencoder_parameters: int = 0
     text_parameters: int = 0
+    shares_rows: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +55,9 @@ class Evaluation:
     """One evaluation of the base with all its branches.
 
     flops: by branch, and of the base alone. peak: bytes of activations at most alive,
-    inputs aside. parameters: by branch, and of the base.
+    inputs aside. parameters: by branch, and of the base. tokens: of the latent, each of
+    hidden values. shared: the peak on one of several ranks, by how they share the
+    tokens (ring, ulysses). whole: the branches that each of them runs whole.
     """
 
     base_flops: int
@@ -63,6 +67,10 @@ class Evaluation:
     branch_parameters: Mapping[str, int]
     hint_values: int
     latent_values: int
+    tokens: int
+    hidden: int
+    shared: Mapping[tuple[int, int], int] = attrs.field(factory=dict)
+    whole: tuple[str, ...] = ()
 
 
 class _Watched(ControlBranch):
@@ -77,12 +85,14 @@ class _Watched(ControlBranch):
         self.branch = branch
         self.watch = watch
         self.flops = 0
+        self.depth = 0
 
     def forward(self, latent: Tensor, step: Step, hint: Tensor) -> list[Tensor]:
         before = self.watch.flops
         with blamed(self.what, self.report):
             residuals: list[Tensor] = self.branch(latent, step, hint)
         self.flops += self.watch.flops - before
+        self.depth = len(residuals)
         return residuals
 
 
@@ -95,11 +105,13 @@ def evaluation(
     hint_channels: int | None = None,
     dtype: torch.dtype = torch.float32,
     fps: float = 24.0,
+    on_ranks: Collection[tuple[int, int]] = (),
 ) -> Evaluation:
     """Count one evaluation for a *latent* of (T, H, W) on meta tensors.
 
     Every branch class is built and run, whoever wrote it. hint_channels: of the
     autoencoder's hints, None: as the latent's, or as many as the branches take.
+    on_ranks: watch one of several ranks too, for each of these (ring, ulysses).
     Raise PluginError where a branch cannot be built, fails or does not fit.
     """
     with torch.device("meta"):
@@ -134,14 +146,27 @@ def evaluation(
             name: _Watched(name, modalities[name], each, watch)
             for name, each in built_for.items()
         }
-        weave(
-            base,
-            branches,
-            noisy,
-            step,
-            dict.fromkeys(branches, hint),
-            dict.fromkeys(branches, share),
-        )
+        hints = dict.fromkeys(branches, hint)
+        maps = dict.fromkeys(branches, share)
+        weave(base, branches, noisy, step, hints, maps)
+    watched: OnRanks | None = None
+    if on_ranks:
+        # It imports what exchanges; who does not ask for it need not.
+        from worldweave.forecast.ranks import watch_ranks
+        from worldweave.parallel.view import view_of
+
+        named = {
+            name: NamedBranch(name, modalities[name], view_of(each))
+            for name, each in built_for.items()
+        }
+        # Below the last residual a block takes what the one before it did.
+        shallow = view_of(base)
+        deepest = max((each.depth for each in branches.values()), default=0)
+        shallow.blocks = shallow.blocks[: deepest + 2]
+        with misfits_named(modalities):
+            watched = watch_ranks(
+                shallow, named, noisy, step, hints, maps, known, on_ranks
+            )
     branch_flops = {name: each.flops for name, each in branches.items()}
     return Evaluation(
         base_flops=watch.flops - sum(branch_flops.values()),
@@ -151,6 +176,10 @@ def evaluation(
         branch_parameters={name: _values(each) for name, each in built_for.items()},
         hint_values=hint.numel(),
         latent_values=noisy.numel(),
+        tokens=t * h * w,
+        hidden=config.hidden,
+        shared={} if watched is None else watched.peaks,
+        whole=() if watched is None else watched.whole,
     )
 
 

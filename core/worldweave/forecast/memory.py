@@ -63,6 +63,12 @@ class Memory:
         """Return the most that lies on a GPU; None where none computes."""
         return None if self.on_host else self.computing + self.device_context
 
+    @property
+    def peak(self) -> int:
+        """Return the most that lies where it is computed."""
+        on_device = self.device
+        return self.host if on_device is None else on_device
+
     def by_part(self) -> dict[str, int]:
         """Return the bytes under the names they are shown with."""
         parts = {

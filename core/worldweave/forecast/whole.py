@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,12 @@ from worldweave_registry import (
 )
 
 if TYPE_CHECKING:
+    from worldweave.forecast.ranks import RankMemory
+    from worldweave_kernels.parallel import ParallelPlan
     from worldweave_registry.fetch import Fetcher
 
+#: Numbers of GPUs that a plan tells of where none is asked for.
+COUNTS = (1, 2, 4, 8, 16, 32, 64)
 #: Text tokens where a base does not tell: those of Cosmos.
 TEXT_TOKENS = 512
 
@@ -48,7 +53,8 @@ class Forecast:
     no rate was measured. padded: frames made beyond the video's end and cut off.
     available_*: what is free, None where the system does not tell or the device is
     not in this machine; then it is taken to fit. notes: what the numbers leave out,
-    one line each.
+    one line each. ranks: memory by number of GPUs, where it was asked for; not_shared:
+    what each of them holds whole, one line each.
     """
 
     flops: Mapping[str, int]
@@ -64,6 +70,8 @@ class Forecast:
     padded: int
     evaluations: int
     notes: tuple[str, ...] = ()
+    ranks: tuple[RankMemory, ...] = ()
+    not_shared: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -106,6 +114,7 @@ def forecast(
     process: int | None = None,
     hook: Fetcher | None = None,
     rates: Path | None = None,
+    gpus: Iterable[int] = (),
 ) -> Forecast:
     """Foretell a video of *frames* at *size* (H, W), a size of *base*.
 
@@ -117,12 +126,12 @@ def forecast(
     the videos and drawn the maps. weights: a user's own branch files. learned: the
     files of learned maps, "base" for those of the base. process: what `process_bytes`
     returned before any video was read; None asks it now. rates: a file of measured
-    rates other than the user's.
+    rates other than the user's. gpus: numbers of GPUs to tell the memory of each for.
 
     Nothing is loaded: modules run without values on torch's meta device. Raise
     WorldweaveError where a plugin's part cannot be run so, or the rates are damaged.
     """
-    device = torch.device("cpu") if device is None else device
+    gpus, device = tuple(gpus), torch.device("cpu") if device is None else device
     if dtype is None:
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     steps = steps or base.steps
@@ -131,7 +140,18 @@ def forecast(
     config = config_of(base, compat=compat)
     parts = _parts(base, base.chunk_frames, size)
     text_tokens = TEXT_TOKENS if parts is None else parts.text_tokens
-    one = evaluation_of(base, config, modalities, size, parts, text_tokens, dtype)
+    latent = latent_size(base, size)
+    plans: dict[int, ParallelPlan] = {}
+    if gpus:
+        # It imports what exchanges; who does not ask for it need not.
+        from worldweave.forecast.ranks import plans_for
+
+        tokens = math.prod(n // p for n, p in zip(latent, config.patch, strict=True))
+        plans = plans_for(gpus, heads=config.heads, guided=guided, tokens=tokens)
+    one = evaluation_of(
+        base, config, modalities, size, parts, text_tokens, dtype,
+        on_ranks={(p.ring, p.ulysses) for p in plans.values() if p.sequence > 1},
+    )  # fmt: skip
     chunks = cut(frames, base.chunk_frames, overlap)
     cost = total_cost(
         one,
@@ -144,17 +164,18 @@ def forecast(
         encoded=encoded,
         from_source=from_source,
     )
+    held = Held(
+        frames=frames,
+        chunk=base.chunk_frames,
+        size=size,
+        sources=int(has_source),
+        controls=len(modalities),
+        maps=map_bytes,
+    )
     needed = memory(
         one,
         parts,
-        Held(
-            frames=frames,
-            chunk=base.chunk_frames,
-            size=size,
-            sources=int(has_source),
-            controls=len(modalities),
-            maps=map_bytes,
-        ),
+        held,
         device=device,
         dtype=dtype,
         text_channels=config.text_channels,
@@ -163,6 +184,13 @@ def forecast(
         process=process,
         reading=reading,
     )
+    ranks: tuple[RankMemory, ...] = ()
+    whole: tuple[str, ...] = ()
+    if plans:
+        from worldweave.forecast.ranks import not_shared, on_ranks
+
+        ranks = on_ranks(needed, one, parts, held, plans, rows=latent[1], dtype=dtype)
+        whole = not_shared(one, parts)
     rate = find_rate(base.name, device, dtype, rates)
     seconds = predicted_seconds(cost, rate)
     return Forecast(
@@ -179,6 +207,8 @@ def forecast(
         padded=chunks[-1].start + base.chunk_frames - frames,
         evaluations=steps + 1,
         notes=_notes(base, parts, seconds, device),
+        ranks=ranks,
+        not_shared=whole,
     )
 
 
@@ -190,6 +220,8 @@ def evaluation_of(
     parts: Parts | None,
     text_tokens: int,
     dtype: torch.dtype,
+    *,
+    on_ranks: Collection[tuple[int, int]] = (),
 ) -> Evaluation:
     """Count one evaluation of a chunk; what fails is a plugin's fault, and named."""
     try:
@@ -201,6 +233,7 @@ def evaluation_of(
             hint_channels=None if parts is None else parts.hint_channels,
             dtype=dtype,
             fps=base.fps,
+            on_ranks=on_ranks,
         )
     except (WorldweaveError, MemoryError):
         raise

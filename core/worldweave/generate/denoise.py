@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import torch
@@ -14,14 +14,13 @@ from worldweave.base import Frames
 from worldweave.diffusion.compat import tile_merge
 from worldweave.diffusion.condition import GivenFrames
 from worldweave.diffusion.denoiser import Denoiser
-from worldweave.diffusion.noise import gaussian
 from worldweave.diffusion.sampler import noise_levels, sample
 from worldweave.generate.blend import Blend
 from worldweave.io.sizes import to_frames, to_unit
 from worldweave.loading import LoadedBase
 from worldweave.model.map_net import MapNet
 from worldweave.model.step import Step
-from worldweave.model.weave import RunBranch, weave
+from worldweave.model.weave import RunBranch
 from worldweave.request.sources import Schedule
 from worldweave_registry import WeightsError
 
@@ -77,16 +76,21 @@ def denoise(
         levels=levels,
         is_final=chunk.released,
     )
-    noise = gaussian(chunk.seed, _latent_shape(base, chunk.size))
+    noise = base.executor.noise(chunk.seed, _latent_shape(base, chunk.size))
     noise = noise.to(base.placement.device)
     given = _given(base, chunk, noise)
     mask = given.mask()
 
-    def network(latent: Tensor, c_noise: Tensor, text: Tensor) -> Tensor:
-        step = Step(c_noise=c_noise, text=text, fps=chunk.fps, condition_mask=mask)
+    def network(
+        latent: Tensor, c_noise: Tensor, texts: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        steps = [
+            Step(c_noise=c_noise, text=text, fps=chunk.fps, condition_mask=mask)
+            for text in texts
+        ]
         maps = blend.at(c_noise)
         running = {name: branches[name] for name in branches if name in maps}
-        return weave(base.dit, running, latent, step, hints, maps)
+        return base.executor.outputs(base.dit, running, latent, steps, hints, maps)
 
     predict = Denoiser(
         network=network,

@@ -23,6 +23,10 @@ class Tick:
     steps: int
 
 
+#: The layout of a process that works alone.
+ALONE = {"cfg": 1, "ring": 1, "ulysses": 1}
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Generation:
     """A finished video and what it was made from.
@@ -31,7 +35,8 @@ class Generation:
     not its plugin's own. inputs: SHA-256 of what it read, by what it is for.
     effective: float32 (T, h, w) by modality, the values of its map on the tokens of
     each frame as they were in effect: normalised, the mean over all steps. weights:
-    SHA-256 by file. seconds: what it took, videos and controls not counted.
+    SHA-256 by file. seconds: what it took, videos and controls not counted. layout: how
+    processes shared the work, on which the last bits depend.
     """
 
     plan: Plan
@@ -46,6 +51,7 @@ class Generation:
     steps: int
     guidance: float
     seconds: float
+    layout: dict[str, int] = attrs.field(factory=ALONE.copy)
 
     @property
     def fps(self) -> Fraction:

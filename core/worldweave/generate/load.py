@@ -24,6 +24,7 @@ def load(
     compat: str | None = None,
     catalog: Catalog | None = None,
     licenses: Iterable[str] | None = None,
+    text_encoder: bool = True,
 ) -> Pipeline:
     """Load *base* and the branches of *modalities*; nothing else is read from disk.
 
@@ -31,8 +32,9 @@ def load(
     "cuda" where there is one. dtype: bfloat16 on a GPU, float32 elsewhere. compat:
     "cosmos-transfer1" computes rotary positions as the released code does. licenses:
     SPDX ids or addresses; plugins, weights and models under any other are refused, now
-    and later on. Raise WorldweaveError for unknown names, and naming everything that
-    its licence forbids, before anything is read.
+    and later on. text_encoder: False where prompts are encoded elsewhere. Raise
+    WorldweaveError for unknown names, and naming everything that its licence forbids,
+    before anything is read.
     """
     catalog = discover() if catalog is None else catalog
     if licenses is not None:
@@ -62,6 +64,7 @@ def load(
         Placement(device=place, dtype=dtype),
         hook=catalog.hook,
         compat=compat,
+        text_encoder=text_encoder,
     )
     pipeline = Pipeline(loaded, catalog)
     for name in names:
@@ -75,8 +78,9 @@ def load_for(
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
+    text_encoder: bool = True,
 ) -> Pipeline:
-    """Load exactly what *plan* needs."""
+    """Load exactly what *plan* needs; text_encoder: as in `load`."""
     chosen = {name: each.control.weights for name, each in plan.prepared.items()}
     return load(
         plan.request.base,
@@ -86,4 +90,5 @@ def load_for(
         dtype=dtype,
         compat=plan.request.compat,
         catalog=catalog,
+        text_encoder=text_encoder,
     )

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import torch
 
-from worldweave.generate.generation import Generation
+from worldweave.generate.generation import ALONE, Generation
 from worldweave.generate.report import report_of
 from worldweave.io import video as video_io
 from worldweave.io.files import (
@@ -59,6 +59,7 @@ class Manifest:
     weights: dict[str, str]
     output: str
     versions: dict[str, str]
+    layout: dict[str, int] = attrs.field(factory=ALONE.copy)
 
 
 def save(generation: Generation, path: Path, *, report: bool = True) -> Path:
@@ -113,6 +114,7 @@ def _record(generation: Generation, path: Path) -> dict[str, Any]:
             "device": generation.device,
             "dtype": generation.dtype,
             "threads": torch.get_num_threads(),
+            "layout": generation.layout,
             "processor": platform.processor() or platform.machine(),
             "python": platform.python_version(),
         },
@@ -207,6 +209,8 @@ def read(path: Path, catalog: Callable[[], Catalog] = discover) -> Manifest:
             weights=dict(record["weights"]),
             output=str(record["output"]["sha256"]),
             versions=dict(record["versions"]),
+            # Earlier versions knew one process alone.
+            layout=dict(machine.get("layout", ALONE)),
         )
     except OSError as error:
         raise WorldweaveError(
@@ -252,7 +256,16 @@ def differences(manifest: Manifest, generation: Generation) -> list[str]:
     for name, then in manifest.weights.items():
         if generation.weights.get(name) != then:
             found.append(f"weights of {name} have changed")
+    if manifest.layout != generation.layout:
+        found.append(
+            f"layout was {_in_words(manifest.layout)}, is "
+            f"{_in_words(generation.layout)}: bits may differ"
+        )
     return found or ["versions and weights are the same: another machine, perhaps"]
+
+
+def _in_words(layout: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in layout.items())
 
 
 def _versions() -> dict[str, str]:

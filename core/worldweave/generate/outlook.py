@@ -11,6 +11,7 @@ import torch
 from worldweave.forecast import Forecast, forecast
 from worldweave.forecast.machine import first_bytes, peak_bytes, process_bytes
 from worldweave.forecast.models import Task, list_models
+from worldweave.forecast.whole import COUNTS
 from worldweave.generate.shares import Runs, Share, chunks_of, runs, shares
 from worldweave.loading import usable_device
 from worldweave.request.check import Prepared
@@ -98,6 +99,8 @@ class Outlook:
             "fits": cost.fits,
             "seconds": cost.seconds,
             "notes": list(cost.notes),
+            "gpus": [each.to_plain() for each in cost.ranks],
+            "not_shared": list(cost.not_shared),
         }
 
     @property
@@ -118,13 +121,15 @@ def look_ahead(
     *,
     device: str | None = None,
     memory: int | None = None,
+    gpus: int | None = None,
 ) -> Outlook:
     """Read what *request* names and foretell the rest; no weights are read.
 
     device: what will compute, which need not be here. memory: bytes to fit into on
-    it, None: what is free here. What reading and drawing take is not foretold but
-    measured: it is done here just as it will be. Raise Problems naming everything
-    that is wrong.
+    it, None: what is free here. gpus: how many share the work; None: one, and what
+    each of more would hold is told beside. What reading and drawing take is not
+    foretold but measured: it is done here just as it will be. Raise Problems naming
+    everything that is wrong.
     """
     place = _place(device)
     first, process, earlier = first_bytes(), process_bytes(), peak_bytes()
@@ -156,7 +161,10 @@ def look_ahead(
         compat=request.compat,
         process=process,
         hook=catalog.hook,
+        gpus=COUNTS if gpus is None else (gpus,),
     )
+    if gpus is not None:
+        cost = _on_gpus(cost)
     if memory is not None:
         cost = (
             attrs.evolve(cost, available_host=memory)
@@ -176,6 +184,32 @@ def look_ahead(
             cost, files=cost.files + models, notes=(*cost.notes, *notes)
         ),
         device=place,
+    )
+
+
+def _on_gpus(cost: Forecast) -> Forecast:
+    """Return *cost* with the memory of the one layout it tells of.
+
+    That of the first rank, which holds the most; of the host, that of all processes.
+    """
+    (told,) = cost.ranks
+    world = told.plan.world
+    notes = list(cost.notes)
+    if world < told.gpus:
+        notes.append(f"the layout is for {world} of the {told.gpus} GPUs")
+    if world > 1:
+        notes.append(
+            f"memory is that of the first of {world} ranks, on the host that of all "
+            "on one machine; each counts what they share of libraries"
+        )
+    if world > 1 and cost.seconds is not None:
+        notes.append("the time is that of one GPU")
+    return attrs.evolve(
+        cost,
+        bytes=told.first.by_part(),
+        host_bytes=told.host,
+        device_bytes=told.first.device,
+        notes=tuple(notes),
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from worldweave.base import Frames
-from worldweave.blame import misfits_named, named
+from worldweave.blame import NamedBranch, misfits_named
 from worldweave.checkpoints.map_file import load_map_net
 from worldweave.diffusion.sampler import SIGMA_MAX
 from worldweave.generate.active import Active, Switches
@@ -52,6 +52,15 @@ class Pipeline:
         self.catalog = catalog
         self._switches = Switches(base.placement.device)
         self._digests: dict[Path, str] = {}
+
+    def on(self, base: LoadedBase) -> Pipeline:
+        """Return a pipeline on *base* that has the branches of this one.
+
+        Both share them: what is enabled on one is enabled on the other.
+        """
+        other = Pipeline(base, self.catalog)
+        other._switches, other._digests = self._switches, self._digests
+        return other
 
     @property
     def active(self) -> dict[str, Active]:
@@ -161,11 +170,18 @@ class Pipeline:
             # Now: files and arrays may be others when the result is saved.
             request = anchored(self._with_weights(plan), Path.cwd())
             weights = self._hashes(plan)
-            inputs = input_hashes(request, _known(request, weights))
+            # Nobody else writes a manifest, or need have the files.
+            inputs = (
+                input_hashes(request, _known(request, weights))
+                if self.base.executor.is_first
+                else {}
+            )
             begun = time.perf_counter()
             base = self.base.description
             found = {name: self.active[name] for name in plan.prepared}
-            running = {n: named(n, a.modality, a.branch) for n, a in found.items()}
+            running = {
+                n: NamedBranch(n, a.modality, a.branch) for n, a in found.items()
+            }
             modalities = {name: each.modality for name, each in found.items()}
             chunks = cut(plan.frames, base.chunk_frames, plan.request.overlap)
             steps = plan.request.steps or base.steps

@@ -43,18 +43,16 @@ def weave(
     for name, branch in branches.items():
         hint = hints[name].expand(len(latent), -1, -1, -1, -1)
         residuals.append(branch(latent, step, hint))
-        _refuse_misfit(name, residuals[-1], maps[name], base, (len(latent), *grid))
+        refuse_residuals(name, residuals[-1], base, (len(latent), *grid))
+        refuse_map(name, maps[name], (len(latent), *grid))
     out: Tensor = base(latent, step, residuals, [maps[name] for name in branches])
     return out
 
 
-def _refuse_misfit(
-    name: str,
-    residuals: Sequence[Tensor],
-    map_: Tensor,
-    base: DiT,
-    tokens: tuple[int, ...],
+def refuse_residuals(
+    name: str, residuals: Sequence[Tensor], base: DiT, tokens: tuple[int, ...]
 ) -> None:
+    """Raise MisfitError unless each fits *base* on *tokens*, (B, T, H, W)."""
     is_list = isinstance(residuals, (list, tuple))
     if not is_list or not all(isinstance(each, Tensor) for each in residuals):
         raise MisfitError(
@@ -76,6 +74,10 @@ def _refuse_misfit(
                 f"branch {name!r} gave a residual {tuple(residual.shape)} for block "
                 f"{block}, the base needs {wanted} (B, T, H, W, D)",
             )
+
+
+def refuse_map(name: str, map_: Tensor, tokens: tuple[int, ...]) -> None:
+    """Raise ValueError unless the map is (1 or B, T, H, W) of *tokens*."""
     if tuple(map_.shape[1:]) != tokens[1:] or map_.shape[0] not in (1, tokens[0]):
         raise ValueError(
             f"the map of {name!r} is {tuple(map_.shape)}, the base needs "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from worldweave.base import Clip, Frames
-from worldweave.blame import blamed, misfits_named, named
+from worldweave.blame import NamedBranch, blamed, misfits_named
 from worldweave.checkpoints import store
 from worldweave.loading import LoadedBase, Placement, load_base, new_branch
 from worldweave.model.branch import ControlBranch
@@ -207,7 +207,7 @@ def _task(
         branch,
         name=modality.name,
         # What is compiled is not asked whose fault it is.
-        run=None if setup.compile else named(modality.name, modality, branch),
+        run=None if setup.compile else NamedBranch(modality.name, modality, branch),
     )
     network = setup.compiled(model)
     objective = Objective(sigma_mean=recipe.sigma_mean, sigma_std=recipe.sigma_std)

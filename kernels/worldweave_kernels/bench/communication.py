@@ -25,12 +25,13 @@ from typing import Literal, NamedTuple
 class Figure:
     """A number the model stands on, and how far it can be trusted.
 
-    assumed: nobody measured it for this use; published: the maker's or others' word.
+    assumed: nobody measured it for this use; published: the maker's or others' word;
+    fitted: chosen so that a model agrees with published runs.
     """
 
     value: float
     unit: str
-    label: Literal["assumed", "published", "measured"]
+    label: Literal["assumed", "published", "measured", "fitted"]
     source: str
 
     def __str__(self) -> str:

@@ -1,17 +1,18 @@
 """What one of U ranks computes in a block of a video DiT; nothing is exchanged.
 
-Made of the public operations and of plain matrix products with random weights, so
-that it runs alone, on one device that stands for all ranks: their shares are equal.
+Made of the public operations, of the self-attention that ranks share, and of plain
+matrix products with random weights, so that it runs alone, on one device that stands
+for all ranks: their shares are equal.
 """
 
-# B batch, L token, D hidden, H head, U rank, N token of this rank (L / U),
-# M text token, d channels of one head
+# B batch, L token, D hidden, H head, U rank, C chunk of a rank's heads,
+# N token of this rank (L / U), M text token, h head of a chunk, d channels of one
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +20,11 @@ from torch.nn import functional as F
 
 from worldweave_kernels.attention import attention
 from worldweave_kernels.norm_modulate import gate_residual_norm_modulate
+from worldweave_kernels.parallel import ParallelPlan, Ranks, Share
+from worldweave_kernels.parallel.attention import early_attention, sequence_attention
+from worldweave_kernels.parallel.exchange import VirtualExchange
 from worldweave_kernels.qk_rope_pack import qk_norm_rope_pack
+from worldweave_kernels.reference import rotate
 
 EPS = 1e-6
 _SUB_BLOCKS = ("self", "cross", "mlp")
@@ -58,6 +63,9 @@ class RankBlock:
     tokens. Where ranks would exchange, what it sends is taken for what it receives:
     as many bytes in the same layout, only with other values. Keys and values of the
     text are made once per request and are not part of it; control is not either.
+
+    chunks, early_values: as a `ParallelPlan` has them. Raise ValueError where the ranks
+    cannot share the block so.
     """
 
     def __init__(
@@ -68,9 +76,15 @@ class RankBlock:
         device: torch.device | str,
         dtype: torch.dtype,
         seed: int = 0,
+        chunks: int = 1,
+        early_values: bool = False,
     ) -> None:
         shape.refuse_ranks(ranks)
-        self.shape, self.ranks = shape, ranks
+        plan = ParallelPlan(ulysses=ranks, chunks=chunks, early_values=early_values)
+        plan.refuse_misfit(shape.heads)
+        self.shape = shape
+        self.ranks = Ranks(plan, torch.device(device))
+        self.share = Share.of(shape.tokens, self.ranks)
         generator = torch.Generator(device).manual_seed(seed)
 
         def random(*size: int, scale: float = 1.0) -> Tensor:
@@ -100,90 +114,113 @@ class RankBlock:
     @torch.no_grad()
     def __call__(self) -> Tensor:
         """Return the hidden state (B, L / U, D) after the block."""
+        begun = self.begun()
+        return self.ended(begun, self.self_attention(begun.seen))
+
+    def begun(self) -> Begun:
+        """Return the block as it is before its self-attention."""
         shift, scale, gate = self._modulation("self")
         x, seen = gate_residual_norm_modulate(
             self.x, None, None, shift, scale, positions=self.positions, eps=EPS
         )
-        update = self.self_attention(seen)
+        return Begun(x, seen, gate)
+
+    def ended(self, begun: Begun, answer: Tensor) -> Tensor:
+        """Return the block's result; *answer*: what its heads saw, (B, L / U, D)."""
+        update = F.linear(answer, self.out)
         shift, scale, next_gate = self._modulation("cross")
-        x, seen = gate_residual_norm_modulate(x, update, gate, shift, scale, eps=EPS)
+        x, seen = gate_residual_norm_modulate(
+            begun.x, update, begun.gate, shift, scale, eps=EPS
+        )
         update = self._cross_attention(seen)
         shift, scale, gate = self._modulation("mlp")
         x, seen = gate_residual_norm_modulate(
             x, update, next_gate, shift, scale, eps=EPS
         )
         widen, narrow = self.mlp
-        return x + gate * _projected(F.gelu(_projected(seen, widen)), narrow)
+        return x + gate * F.linear(F.gelu(F.linear(seen, widen)), narrow)
 
     def self_attention(self, seen: Tensor) -> Tensor:
         """Map (B, L / U, D) to its like, by way of H / U heads of all L tokens."""
-        return self.joined(self.attended(self.sent(seen)))
+        if self.ranks.plan.early_values:
+            to_q, to_k, to_v = self.qkv
+            q_norm, k_norm, _ = self.norms
+            (answer,) = early_attention(
+                lambda: [self._heads(F.linear(seen, to_v))],
+                lambda: [self._turned(F.linear(seen, to_k), k_norm)],
+                lambda: [self._turned(F.linear(seen, to_q), q_norm)],
+                self.share, self.ranks, exchange=VirtualExchange(),
+            )  # fmt: skip
+            return answer
+        return _together([self.sent(seen)], self)[0]
 
     def sent(self, seen: Tensor) -> Tensor:
-        """Return q, k and v of these tokens, (U, B, N, 3, H / U, d), rank by rank."""
-        q, k, v = (self._heads(_projected(seen, each)) for each in self.qkv)
+        """Return q, k and v of these tokens, (C, U, B, N, 3, h, d), rank by rank."""
+        q, k, v = (self._heads(F.linear(seen, each)) for each in self.qkv)
         q_norm, k_norm = self.norms[:2]
         cos, sin = self.rope
-        packed = qk_norm_rope_pack(
-            q, k, v, q_norm, k_norm, cos, sin, world=self.ranks, eps=EPS
-        )
-        return packed[0]
-
-    def attended(self, received: Tensor) -> Tensor:
-        """Map what all ranks sent to this one to its answers, (U, B, N, H / U, d)."""
-        ranks, batch, _, _, heads, width = received.shape
-        # With a batch of one, all tokens of these heads as they lie; with more, each
-        # of them is gathered from all ranks.
-        tokens = received.transpose(0, 1).reshape(batch, -1, 3, heads, width)
-        answer = attention(*tokens.unbind(2), scale=width**-0.5)
-        return answer.reshape(batch, ranks, -1, heads, width).transpose(0, 1)
-
-    def joined(self, back: Tensor) -> Tensor:
-        """Project what comes back, (U, B, N, H / U, d): heads of a token by rank."""
-        rows = back.permute(1, 2, 0, 3, 4).flatten(2)
-        return _projected(rows, self.out)
+        plan = self.ranks.plan
+        return qk_norm_rope_pack(
+            q, k, v, q_norm, k_norm, cos, sin,
+            world=plan.ulysses, chunks=plan.chunks, eps=EPS,
+        )  # fmt: skip
 
     def _cross_attention(self, seen: Tensor) -> Tensor:
         to_query, to_out = self.cross
-        q = self._heads(_projected(seen, to_query))
+        q = self._heads(F.linear(seen, to_query))
         q = F.rms_norm(q, q.shape[-1:], self.norms[2], EPS)
         answer = attention(q, *self.text, scale=q.shape[-1] ** -0.5)
-        return _projected(answer.reshape(seen.shape), to_out)
+        return F.linear(answer.reshape(seen.shape), to_out)
 
     def _modulation(self, of: str) -> tuple[Tensor, ...]:
         """Return shift, scale and gate (B or 1, 1, D), as adaLN-LoRA makes them."""
-        low = _projected(_projected(F.silu(self.noise), self.down[of]), self.up[of])
+        low = F.linear(F.linear(F.silu(self.noise), self.down[of]), self.up[of])
         return (low + self.shared).chunk(3, dim=-1)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:-1], self.shape.heads, -1)
 
+    def _turned(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Normalise and rotate as `qk_norm_rope_pack` does, an operation at a time."""
+        wide = self._heads(x).to(torch.promote_types(x.dtype, torch.float32))
+        normal = F.rms_norm(wide, wide.shape[-1:], weight.to(wide.dtype), EPS)
+        return rotate(normal, *self.rope).to(x.dtype)
 
-def grouped(blocks: Sequence[RankBlock]) -> RankBlock:
-    """Return one block that computes *blocks* at once, as a batch.
 
-    A base block and the control blocks of its depth: none needs another. Products
-    are batched over their weights. Positions, angles, noise and weights of norms are
-    those of the first: as much work as with each its own.
+class Begun(NamedTuple):
+    """A block before its self-attention: x and what that sees, (B, N, D), its gate."""
+
+    x: Tensor
+    seen: Tensor
+    gate: Tensor
+
+
+class Grouped:
+    """*blocks* that share one exchange: a base block and the branches of its depth.
+
+    None needs another. Heads of all of them are attended to at once; all else is done
+    one block after another. Values do not leave early: all leave together.
     """
-    whole = copy.copy(blocks[0])
-    whole.x = torch.cat([each.x for each in blocks])
-    for name in ("text", "qkv", "cross", "mlp"):
-        ours = zip(*(getattr(each, name) for each in blocks), strict=True)
-        join = torch.cat if name == "text" else torch.stack
-        setattr(whole, name, [join(each) for each in ours])
-    whole.out = torch.stack([each.out for each in blocks])
-    for name in ("down", "up"):
-        ranks = {of: [getattr(each, name)[of] for each in blocks] for of in _SUB_BLOCKS}
-        setattr(whole, name, {of: torch.stack(each) for of, each in ranks.items()})
-    return whole
+
+    def __init__(self, blocks: Sequence[RankBlock]) -> None:
+        self.blocks = list(blocks)
+
+    @torch.no_grad()
+    def __call__(self) -> Tensor:
+        """Return the hidden states (blocks * B, L / U, D), block by block."""
+        begun = [each.begun() for each in self.blocks]
+        packed = [
+            block.sent(each.seen)
+            for block, each in zip(self.blocks, begun, strict=True)
+        ]
+        answers = _together(packed, self.blocks[0])
+        both = zip(self.blocks, begun, answers, strict=True)
+        return torch.cat([block.ended(each, answer) for block, each, answer in both])
 
 
-def _projected(x: Tensor, weight: Tensor) -> Tensor:
-    """Return x (B, N, K) by *weight* (D, K), or by one (B, D, K) for each."""
-    if weight.ndim == 2:
-        return F.linear(x, weight)
-    return torch.bmm(x.expand(len(weight), -1, -1), weight.transpose(1, 2))
+def _together(packed: Sequence[Tensor], of: RankBlock) -> list[Tensor]:
+    """Return what the heads of each of *packed* saw, in one exchange there and back."""
+    return sequence_attention(packed, of.share, of.ranks, exchange=VirtualExchange())
 
 
 def graphed(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
@@ -200,6 +237,7 @@ def graphed(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
             compute()
     torch.cuda.current_stream().wait_stream(beside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # What other threads ask of the driver, NCCL's watchdog for one, does not end it.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         out = compute()
     return graph.replay, out

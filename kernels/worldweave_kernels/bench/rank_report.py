@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worldweave_kernels.bench import plots
 from worldweave_kernels.bench.charts import COLOURS, INK, QUIET
 from worldweave_kernels.bench.communication import OVER_PREDICTION, OVERLAP, Cluster
+from worldweave_kernels.bench.rank_switches import BRANCHES
 
 if TYPE_CHECKING:
+    from worldweave_kernels.bench.rank_switches import SwitchRow
     from worldweave_kernels.bench.ranks import RankResults, RankRow
 
 
 def line(row: RankRow) -> str:
     """Return in a line how one count went, for who waits for the table."""
+    return f"GPUs {row.gpus}, {row.mode}: {_how(row)}"
+
+
+def switch_line(row: SwitchRow) -> str:
+    """Return in a line how one switch went."""
+    return f"ranks {row.ranks}, {row.switch}, {row.mode}: {_how(row)}"
+
+
+def _how(row: RankRow | SwitchRow) -> str:
     time = row.time
-    how = row.note if time is None else f"{1e3 * time.median:.3f} ms a block"
-    return f"GPUs {row.gpus}, {row.mode}: {how}"
+    return row.note if time is None else f"{1e3 * time.median:.3f} ms a block"
 
 
 def table(results: RankResults) -> str:
@@ -48,7 +58,36 @@ def table(results: RankResults) -> str:
             _percent(row.with_overlap),
         )
         lines.append(f"| {' | '.join(cells)} |")
+    if results.switches:
+        lines += ["", *_switched(results.switches)]
     return "\n".join([*lines, "", *results.notes]) + "\n"
+
+
+def _switched(rows: Sequence[SwitchRow]) -> Iterator[str]:
+    """Yield the lines of the table of switches."""
+    yield (
+        f"Switches: compute measured, of a block or of one and the {BRANCHES} of its "
+        "branches; exchange saved by the model, at most:"
+    )
+    yield ""
+    yield (
+        "| ranks | switched | mode | ms | against | gain | costs ms | saves ms | pays |"
+    )
+    yield f"|{'---|' * 9}"
+    for row in rows:
+        time = row.time
+        cells = (
+            f"{row.ranks}",
+            row.switch,
+            row.mode,
+            row.note or "-" if time is None else f"{1e3 * time.median:.3f}",
+            row.against or "-",
+            "-" if row.gain is None else f"{row.gain:.3f}",
+            "-" if row.costs is None else f"{1e3 * row.costs:.3f}",
+            "-" if not row.saves else f"{1e3 * row.saves:.3f}",
+            {None: "-", True: "yes", False: "no"}[row.pays],
+        )
+        yield f"| {' | '.join(cells)} |"
 
 
 def notes(device: str, cluster: Cluster) -> tuple[str, ...]:

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from worldweave_kernels.agreement import TOLERANCE, relative_error
 from worldweave_kernels.bench import files, plots, rank_report
 from worldweave_kernels.bench.communication import (
     CLUSTERS,
@@ -35,12 +36,12 @@ from worldweave_kernels.bench.communication import (
     ring_bytes,
 )
 from worldweave_kernels.bench.machine import machine
-from worldweave_kernels.bench.measure import Call, Stopwatch, in_turn
-from worldweave_kernels.bench.rank_block import SHAPES, BlockShape, RankBlock, graphed
-from worldweave_kernels.bench.results import Machine, Timing, first_line
+from worldweave_kernels.bench.measure import Stopwatch
+from worldweave_kernels.bench.rank_block import SHAPES, BlockShape, RankBlock
+from worldweave_kernels.bench.rank_switches import SwitchRow, measure_switches
+from worldweave_kernels.bench.rank_times import block_times
+from worldweave_kernels.bench.results import Machine, Timing
 
-#: Blocks timed in one go: in a forward the host launches ahead of the GPU, too.
-IN_A_ROW = 4
 LABEL = "compute measured, communication modelled"
 #: Of the JSON. It rises when a field changes its name or meaning.
 SCHEMA = 1
@@ -84,6 +85,8 @@ class RankResults:
     dtype: str
     cluster: str
     rows: tuple[RankRow, ...]
+    #: Those of the plan, where they were asked for.
+    switches: tuple[SwitchRow, ...] = ()
     notes: tuple[str, ...] = ()
     label: str = LABEL
 
@@ -119,7 +122,13 @@ def measure_ranks(
     rows = []
     for count, (guidance, ranks) in layouts.items():
         if ranks not in taken:
-            taken[ranks] = _timed(shape, ranks, stopwatch, dtype, seconds, repeats)
+            make = functools.partial(
+                RankBlock, shape, ranks, device=stopwatch.device, dtype=dtype
+            )
+            times = block_times(
+                {"block": make}, stopwatch, seconds=seconds, repeats=repeats
+            )
+            taken[ranks] = {mode: each for (_, mode), each in times.items()}
         for mode, timed in taken[ranks].items():
             row = RankRow(
                 gpus=count,
@@ -147,63 +156,6 @@ def layout(gpus: int, heads: int) -> tuple[int, int]:
             f"{2 * heads} for two groups, one per half of the guidance"
         )
     return gpus // ranks, ranks
-
-
-def _timed(
-    shape: BlockShape,
-    ranks: int,
-    stopwatch: Stopwatch,
-    dtype: torch.dtype,
-    seconds: float,
-    repeats: int | None,
-) -> dict[str, Timing | str]:
-    """Return the time of a block in each mode, or why there is none."""
-    on_gpu = stopwatch.device.type == "cuda"
-    found: dict[str, Timing | str] = {}
-    calls: dict[str, Call] = {}
-    for mode in ("eager", "graph") if on_gpu else ("eager",):
-        try:
-            block = RankBlock(shape, ranks, device=stopwatch.device, dtype=dtype)
-            block()
-            calls[mode] = _call(block, mode)
-            found[mode] = "it was not timed"
-        except Exception as error:
-            # Whatever it was, a compiler's complaint or memory: the others go on.
-            found[mode] = first_line(error)
-    try:
-        times = in_turn(calls, stopwatch, seconds=seconds, repeats=repeats)
-    except Exception as error:
-        return {
-            mode: first_line(error) if mode in calls else found[mode] for mode in found
-        }
-    return {**found, **{mode: _one_block(times[mode]) for mode in calls}}
-
-
-def _call(block: RankBlock, mode: str) -> Call:
-    """Return what runs a few blocks. Refuse a graph that computes otherwise."""
-
-    def few() -> torch.Tensor:
-        for _ in range(IN_A_ROW - 1):
-            block()
-        return block()
-
-    if mode == "eager":
-        return Call(lambda _: few())
-    replay, out = graphed(few)
-    replay()
-    error = relative_error(out, block())
-    if not error <= TOLERANCE[out.dtype]:
-        raise RuntimeError(f"the graph is {error:.1e} off what it was recorded from")
-    return Call(lambda _: replay())
-
-
-def _one_block(few: Timing) -> Timing:
-    return Timing(
-        median=few.median / IN_A_ROW,
-        low=few.low / IN_A_ROW,
-        high=few.high / IN_A_ROW,
-        repeats=few.repeats,
-    )
 
 
 def _judged(
@@ -280,6 +232,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--time", type=float, default=2.0 if cuda else 0.2,
         help="seconds for each count and mode [default: %(default)s]",
     )  # fmt: skip
+    add(
+        "--switches", action="store_true",
+        help="measure what a plan can switch, too: chunks, early values, a shared "
+        "exchange, keys in one share, CUDA graphs",
+    )  # fmt: skip
     add("--repeats", type=int, help="calls of each, instead of --time")
     add("--json", type=Path, help="file to write the results to")
     add("--plots", type=Path, help="folder to draw PNG and SVG into; needs matplotlib")
@@ -294,22 +251,32 @@ def _measured(options: argparse.Namespace) -> int:
         raise ValueError(f"--repeats is {options.repeats}; give 1 or more")
     _refuse_targets(options)
     cluster = CLUSTERS[options.links]
+    shape, counts = SHAPES[options.shapes], _counts(options.ranks)
+    given: dict[str, Any] = {
+        "device": options.device,
+        "dtype": getattr(torch, options.dtype),
+        "cluster": cluster,
+        "seconds": options.time,
+        "repeats": options.repeats,
+    }
     rows = measure_ranks(
-        SHAPES[options.shapes],
-        _counts(options.ranks),
-        device=options.device,
-        dtype=getattr(torch, options.dtype),
-        cluster=cluster,
-        seconds=options.time,
-        repeats=options.repeats,
-        say=lambda row: print(rank_report.line(row), flush=True),
+        shape, counts, say=lambda row: _say(rank_report.line(row)), **given
     )
+    switches: list[SwitchRow] = []
+    if options.switches:
+        switches = measure_switches(
+            shape,
+            [row.ranks for row in rows],
+            say=lambda row: _say(rank_report.switch_line(row)),
+            **given,
+        )
     results = RankResults(
         machine=machine(options.device),
         shape=options.shapes,
         dtype=options.dtype,
         cluster=cluster.name,
         rows=tuple(rows),
+        switches=tuple(switches),
         notes=rank_report.notes(options.device, cluster),
     )
     print(f"\n{rank_report.table(results)}", end="")
@@ -319,7 +286,13 @@ def _measured(options: argparse.Namespace) -> int:
     if options.plots is not None:
         for path in rank_report.draw(results, options.plots):
             print(f"drawn: {path}")
-    return 0 if all(row.time is not None for row in rows) else 1
+    known = [row.time is not None for row in rows]
+    known += [row.time is not None for row in switches]
+    return 0 if all(known) else 1
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _refuse_targets(options: argparse.Namespace) -> None:

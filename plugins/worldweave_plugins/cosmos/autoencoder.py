@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from worldweave import WeightsError
-from worldweave_plugins.cosmos import folders
+from worldweave.parallel.rows import Rows
+from worldweave_plugins.cosmos import folders, rows_of_pictures
 
 SIGMA: Final = 0.5
 """Standard deviation of the latent: the sigma_data of the diffusion."""
@@ -85,6 +87,12 @@ class CosmosAutoencoder:
             placed.to(self.model.dtype), return_dict=False
         )[0]
         return video.to(latent.dtype)
+
+    def on_rows(self, rows: Rows) -> CosmosAutoencoder:
+        """Return it for one rank's *rows*: see `worldweave.base.SharesRows`."""
+        other = copy.copy(self)
+        other.model = rows_of_pictures.on_rows(self.model, rows)
+        return other
 
     def _check(self, video: Tensor) -> None:
         shape, stride, cell = tuple(video.shape), self.time_stride, self.space_stride

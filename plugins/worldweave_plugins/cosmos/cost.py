@@ -50,6 +50,7 @@ def cost(frames: int, height: int, width: int) -> Parts:
         text_tokens=LENGTH,
         autoencoder_parameters=AUTOENCODER,
         text_parameters=T5,
+        shares_rows=True,
     )
 
 

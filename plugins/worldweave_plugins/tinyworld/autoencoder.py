@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from worldweave.checkpoints import store
 from worldweave.io.sizes import to_unit
+from worldweave.parallel.row_layers import LAYERS, sharing_rows
+from worldweave.parallel.rows import Rows
 from worldweave_plugins.tinyworld.clips import clips
-from worldweave_plugins.tinyworld.restorer import Restorer
+from worldweave_plugins.tinyworld.restorer import Restorer, RestorerBlock
 
 STRIDE: Final = 4
 COEFFICIENTS: Final = 3 * STRIDE**3
@@ -112,6 +114,15 @@ class HaarPCA(nn.Module):
         """Invert ``encode_hint``."""
         coefficients = hint.float().movedim(1, -1) / self.hint_scale
         return self._synthesise(coefficients).to(hint.dtype)
+
+    def on_rows(self, rows: Rows) -> HaarPCA:
+        """Return it for one rank's *rows*: see `worldweave.base.SharesRows`.
+
+        The transform is local to 4 x 4 pixels; the restorer looks at rows around them.
+        """
+        # Conv1d runs over time.
+        local = dict.fromkeys([HaarPCA, Restorer, RestorerBlock, nn.Conv1d])
+        return sharing_rows(self, rows, {**LAYERS, **local})
 
     def save(self, path: Path) -> None:
         """Write basis and restorer to a safetensors file; all of it or nothing."""

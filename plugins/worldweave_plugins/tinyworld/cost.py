@@ -40,6 +40,7 @@ def cost(frames: int, height: int, width: int) -> Parts:
         text_tokens=words.length,
         autoencoder_parameters=_values(model),
         text_parameters=_values(words),
+        shares_rows=True,
     )
 
 

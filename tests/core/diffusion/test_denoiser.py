@@ -20,7 +20,7 @@ def x():
 
 @pytest.fixture
 def calls():
-    """What the network was called with."""
+    """What the network was called with, text by text."""
     return []
 
 
@@ -28,9 +28,9 @@ def calls():
 def network(calls):
     """A network whose answer depends on its input and its text."""
 
-    def network(latent, c_noise, text):
-        calls.append((latent, c_noise, text))
-        return latent.sin() * text.mean().to(latent.dtype)
+    def network(latent, c_noise, texts):
+        calls.extend((latent, c_noise, text) for text in texts)
+        return [latent.sin() * text.mean().to(latent.dtype) for text in texts]
 
     return network
 

@@ -83,6 +83,7 @@ def test_every_field_is_what_happened(made, source, branch_file, tmp_path):
         "device": "cpu",
         "dtype": "float32",
         "threads": torch.get_num_threads(),
+        "layout": {"cfg": 1, "ring": 1, "ulysses": 1},
         "processor": platform.processor() or platform.machine(),
         "python": platform.python_version(),
     }

@@ -1,17 +1,12 @@
-"""One rank's part of a block is the block, divided; efficiencies follow from times."""
+"""Efficiencies of virtual ranks follow from measured times and modelled exchanges."""
 
 import dataclasses
 import json
 import sys
 
-import attrs
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from worldweave.model.config import DiTConfig
-from worldweave.model.layers import Block
-from worldweave_kernels.agreement import relative_error
 from worldweave_kernels.bench.communication import (
     GB200,
     H200,
@@ -25,15 +20,13 @@ from worldweave_kernels.bench.rank_block import (
     TINY,
     BlockShape,
     RankBlock,
-    grouped,
 )
 from worldweave_kernels.bench.rank_report import draw, notes, table
+from worldweave_kernels.bench.rank_times import IN_A_ROW, one_block
 from worldweave_kernels.bench.ranks import (
-    IN_A_ROW,
     LABEL,
     RankResults,
     RankRow,
-    _one_block,
     layout,
     main,
     measure_ranks,
@@ -44,127 +37,8 @@ ON_A_GPU = torch.cuda.is_available()
 SMALL = BlockShape(tokens=32, hidden=32, heads=4, text=5, adaln_rank=4)
 
 
-def ranked(ranks, shape=SMALL):
-    return RankBlock(shape, ranks, device="cpu", dtype=torch.float64)
-
-
-def model_block(own):
-    """Return the model's block with the values of *own*, and what it is given."""
-    shape = own.shape
-    config = attrs.evolve(
-        DiTConfig(), hidden=shape.hidden, heads=shape.heads, adaln_rank=4,
-        mlp_ratio=shape.mlp_ratio, text_channels=shape.hidden,
-    )  # fmt: skip
-    block = Block(config).double()
-    first, second = block.self_attention, block.cross_attention
-    values = [
-        (first.q, own.qkv[0]), (first.k, own.qkv[1]), (first.v, own.qkv[2]),
-        (first.out, own.out), (second.q, own.cross[0]), (second.out, own.cross[1]),
-        (first.q_norm, own.norms[0]), (first.k_norm, own.norms[1]),
-        (second.q_norm, own.norms[2]), (block.mlp.up, own.mlp[0]),
-        (block.mlp.down, own.mlp[1]),
-    ]  # fmt: skip
-    for each, name in zip(block.modulation, own.down, strict=True):
-        values += [(each.down, own.down[name]), (each.up, own.up[name])]
-    with torch.no_grad():
-        for layer, value in values:
-            layer.weight.copy_(value)
-    text = torch.randn(1, shape.text, shape.hidden, dtype=torch.float64)
-    heads = (shape.heads, -1)
-    own.text = [
-        second.k_norm(second.k(text).unflatten(-1, heads)),
-        second.v(text).unflatten(-1, heads),
-    ]
-    around = {
-        "positions": own.positions, "rope": own.rope, "text": text,
-        "noise": own.noise[0], "shared": own.shared[0],
-    }  # fmt: skip
-    return block, around
-
-
-@torch.no_grad()
-def test_one_rank_computes_the_block_of_the_model():
-    own = ranked(1)
-    block, around = model_block(own)
-    # Angles are kept in float32, as the model keeps them.
-    assert relative_error(own(), block(own.x, **around)) < 1e-12
-
-
-@pytest.fixture
-def counted_attention(monkeypatch):
-    """Attention as products that torch's counter knows; it misses fused ones on CPU."""
-    monkeypatch.setenv("WORLDWEAVE_KERNELS", "attention=reference")
-
-
-@pytest.mark.usefixtures("counted_attention")
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_ranks_divide_the_work_among_them(ranks):
-    with FlopCounterMode(display=False) as alone:
-        whole = ranked(1)()
-    with FlopCounterMode(display=False) as divided:
-        part = ranked(ranks)()
-    # Every rank makes the modulation: of a vector, by three pairs of projections.
-    once = 3 * 2 * (SMALL.hidden * 4 + 4 * 3 * SMALL.hidden)
-    shared = alone.get_total_flops() - once
-    assert divided.get_total_flops() == shared // ranks + once
-    assert part.shape == (1, whole.shape[1] // ranks, whole.shape[2])
-    assert part.isfinite().all()
-
-
-@pytest.mark.usefixtures("counted_attention")
-def test_inside_attention_a_rank_has_its_heads_of_all_tokens():
-    own = ranked(4)
-    seen = torch.randn(1, 8, 32, dtype=torch.float64)
-    with FlopCounterMode(display=False) as counted:
-        assert own.self_attention(seen).shape == seen.shape
-    projections = 4 * 2 * 8 * 32 * 32
-    scores_and_sums = 2 * 2 * 32 * 32 * 8
-    assert counted.get_total_flops() == projections + scores_and_sums
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_with_a_true_exchange_the_ranks_compute_what_one_does(ranks):
-    whole, parts = ranked(1), [ranked(ranks) for _ in range(ranks)]
-    seen = torch.randn(2, SMALL.tokens, SMALL.hidden, dtype=torch.float64)
-    for part, cos, sin in zip(
-        parts, *(angles.chunk(ranks) for angles in whole.rope), strict=True
-    ):
-        part.rope, part.qkv, part.out = (cos, sin), whole.qkv, whole.out
-        part.norms = whole.norms
-    sent = [
-        part.sent(mine)
-        for part, mine in zip(parts, seen.chunk(ranks, dim=1), strict=True)
-    ]
-    answers = [
-        part.attended(torch.stack([each[rank] for each in sent]))
-        for rank, part in enumerate(parts)
-    ]
-    found = [
-        part.joined(torch.stack([each[rank] for each in answers]))
-        for rank, part in enumerate(parts)
-    ]
-    wanted = whole.self_attention(seen)
-    assert relative_error(torch.cat(found, dim=1), wanted) < 1e-12
-
-
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_a_group_computes_each_of_its_blocks(ranks):
-    first, *rest = (
-        RankBlock(SMALL, ranks, device="cpu", dtype=torch.float64, seed=seed)
-        for seed in range(3)
-    )
-    for each in rest:
-        each.positions, each.rope, each.norms = first.positions, first.rope, first.norms
-        each.noise, each.shared = first.noise, first.shared
-    whole = grouped([first, *rest])()
-    assert whole.shape == (3, SMALL.tokens // ranks, SMALL.hidden)
-    for part, own in zip(whole, (first, *rest), strict=True):
-        assert relative_error(part, own()[0]) < 1e-12
-
-
-def test_the_same_seed_gives_the_same_block():
-    assert torch.equal(ranked(2)(), ranked(2)())
+def ranked(ranks, shape=SMALL, **switches):
+    return RankBlock(shape, ranks, device="cpu", dtype=torch.float64, **switches)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +114,7 @@ def test_the_model_tells_what_waves_and_a_ring_would_take(rows):
 
 def test_a_few_blocks_in_a_row_are_timed_and_told_as_one():
     few = Timing(median=4.0 * IN_A_ROW, low=1.0 * IN_A_ROW, high=IN_A_ROW, repeats=3)
-    assert _one_block(few) == Timing(median=4.0, low=1.0, high=1.0, repeats=3)
+    assert one_block(few) == Timing(median=4.0, low=1.0, high=1.0, repeats=3)
 
 
 def test_what_fails_becomes_a_row_that_says_why():
@@ -293,15 +167,6 @@ def test_json_holds_every_row_and_its_label(rows):
         dataclasses.replace(row, time=None) for row in rows
     ]
     assert kept["rows"][1]["time"]["median"] == rows[1].time.median
-
-
-def test_the_shapes_are_those_of_the_base():
-    config = DiTConfig()
-    assert (COSMOS_7B.hidden, COSMOS_7B.heads) == (config.hidden, config.heads)
-    assert (COSMOS_7B.adaln_rank, COSMOS_7B.mlp_ratio) == (256, config.mlp_ratio)
-    assert COSMOS_7B.tokens == 16 * 44 * 80
-    for ranks in (1, 2, 4):
-        TINY.refuse_ranks(ranks)
 
 
 def test_the_picture_is_drawn_as_png_and_svg(rows, tmp_path):

@@ -1,0 +1,48 @@
+"""One request on many GPUs: a pipeline wrapped from outside, its model unchanged."""
+
+from __future__ import annotations
+
+import attrs
+
+from worldweave.generate.pipeline import Pipeline
+from worldweave.parallel.autoencoder import ParallelAutoencoder
+from worldweave.parallel.executor import InParallel
+from worldweave.parallel.text import FirstRankText
+from worldweave_kernels.parallel import ParallelPlan, Ranks
+from worldweave_registry import WorldweaveError
+
+__all__ = ["ParallelPlan", "Ranks", "parallelize"]
+
+
+def parallelize(
+    pipeline: Pipeline, plan: ParallelPlan, *, ranks: Ranks | None = None
+) -> Pipeline:
+    """Return *pipeline* as it runs on all ranks of *plan*, with the same branches.
+
+    Every process of torch.distributed calls this at once, and then makes the same
+    calls with the same arguments; each gets the same generation, which the first one
+    saves. The model is shared with *pipeline*, which stays as it was; what is enabled
+    or disabled on one is so on the other. ranks: this process in the mesh, where it
+    has been joined already (`Ranks.join`, to be asked for by processes that a smaller
+    plan leaves over). Raise WorldweaveError where the plan does not fit the model or
+    this process is beyond it.
+    """
+    base = pipeline.base
+    try:
+        plan.refuse_misfit(base.config.heads)
+        if ranks is None:
+            ranks = Ranks.join(plan, base.placement.device)
+    except ValueError as error:
+        raise WorldweaveError(str(error)) from error
+    if ranks is None:
+        raise WorldweaveError(
+            f"this process is beyond the {plan.world} of the plan; start {plan.world}, "
+            "or ask Ranks.join first and leave where it returns None"
+        )
+    together = attrs.evolve(
+        base,
+        executor=InParallel(ranks),
+        autoencoder=ParallelAutoencoder(base.autoencoder, ranks),
+        text_encoder=FirstRankText(base.text_encoder, ranks),
+    )
+    return pipeline.on(together)

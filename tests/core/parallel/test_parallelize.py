@@ -1,0 +1,210 @@
+"""A whole generation on many ranks is the generation of one process."""
+
+import attrs
+import numpy as np
+import pytest
+import torch
+
+import worldweave
+from worldweave import WorldweaveError
+from worldweave.io.sizes import to_unit
+from worldweave.parallel import parallelize
+from worldweave_kernels.parallel import ParallelPlan
+
+#: All that ship weights for the tiny world; two are made from the video.
+MODALITIES = ("depth", "edge", "hdmap", "lidar", "seg", "vis")
+#: Two chunks, of which the second begins with a frame of the first.
+FRAMES = 13
+
+
+def source():
+    """Two boxes that drive past each other, uint8 (T, H, W, 3)."""
+    frames = np.full((FRAMES, 64, 96, 3), (90, 120, 160), np.uint8)
+    frames[:, 40:] = 70
+    for at, frame in enumerate(frames):
+        frame[30:50, 10 + 3 * at : 34 + 3 * at] = (200, 40, 30)
+        frame[36:44, 70 - 2 * at : 84 - 2 * at] = (240, 240, 230)
+    return frames
+
+
+def maps():
+    """Numbers, and one that differs from token to token and frame to frame."""
+    ramp = np.linspace(0.0, 1.0, FRAMES * 64 * 96, dtype=np.float32)
+    numbers = {"depth": 0.3, "hdmap": 0.2, "lidar": 0.1, "seg": 0.4, "vis": 0.5}
+    return {"edge": ramp.reshape(FRAMES, 64, 96), **numbers}
+
+
+def controls():
+    """What cannot be made from a video: the boxes in other colours."""
+    names = ("depth", "hdmap", "lidar", "seg")
+    return {name: np.roll(source(), at, axis=-1) for at, name in enumerate(names)}
+
+
+class Listening:
+    """An autoencoder that remembers what it is given to decode.
+
+    With *is_deaf* it decodes the source instead: a chunk begins with whole grey levels
+    of the last, and a value at the border of two may fall to either.
+    """
+
+    def __init__(self, own, is_deaf):
+        self.own, self.is_deaf = own, is_deaf
+        self.time_stride, self.space_stride = own.time_stride, own.space_stride
+        self.encode, self.encode_hint = own.encode, own.encode_hint
+        self.latents = []
+
+    def decode(self, latent):
+        self.latents.append(latent.clone())
+        return to_unit(source()[:9]) if self.is_deaf else self.own.decode(latent)
+
+
+def generation(layout, is_deaf=True, **settings):
+    """The latents and the frames of a generation; of one process for no layout."""
+    pipeline = worldweave.load(modalities=MODALITIES)
+    if layout is not None:
+        pipeline = parallelize(pipeline, ParallelPlan(**layout))
+    ears = Listening(pipeline.base.autoencoder, is_deaf)
+    pipeline = pipeline.on(attrs.evolve(pipeline.base, autoencoder=ears))
+    made = pipeline.generate(
+        "two red cars on a street by day",
+        video=source(),
+        maps=maps(),
+        controls=controls(),
+        **{"steps": 1, "guidance": 3.0, "seed": 5, **settings},
+    )
+    return [each.numpy() for each in ears.latents], made.frames
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What one process makes, by settings, each made once."""
+    known = {}
+
+    def make(**settings):
+        key = tuple(settings.items())
+        if key not in known:
+            known[key] = generation(None, **settings)
+        return known[key]
+
+    return make
+
+
+def refuse_difference(found, wanted):
+    """Two chunks, each within 1e-5 of its largest value."""
+    assert len(wanted[0]) == 2
+    for latents, _ in found:
+        for one, other in zip(latents, wanted[0], strict=True):
+            assert np.abs(one - other).max() < 1e-5 * np.abs(other).max()
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"cfg": 2},
+        {"ring": 3},
+        {"cfg": 2, "ulysses": 2},
+        {"cfg": 2, "ring": 2, "ulysses": 2, "chunks": 2},
+        {"ring": 5, "early_values": True},
+    ],
+    ids=lambda layout: ",".join(f"{n}={v}" for n, v in layout.items()),
+)
+def test_all_modalities_with_maps_and_a_frame_given(ranks, alone, layout):
+    found = ranks(ParallelPlan(**layout).world, generation, layout)
+    refuse_difference(found, alone())
+
+
+def on_four(settings):
+    return generation({"ring": 2, "ulysses": 2}, **settings)
+
+
+def test_without_guidance_from_the_source_in_more_steps(ranks, alone):
+    settings = {"guidance": 0.0, "sigma_max": 20.0, "steps": 3}
+    refuse_difference(ranks(4, on_four, settings), alone(**settings))
+
+
+def test_the_video_is_that_of_one_process(ranks, alone):
+    settings = {"is_deaf": False, "max_frames": 9}
+    _, wanted = alone(**settings)
+    for _, frames in ranks(4, on_four, settings):
+        # A value at the very border of two grey levels may fall to either.
+        assert np.abs(frames.astype(int) - wanted).max() <= 1
+        assert (frames != wanted).mean() < 1e-3
+
+
+def test_halves_of_guidance_alone_give_the_same_bits(ranks, alone):
+    latents, _ = alone()
+    for found, _ in ranks(2, generation, {"cfg": 2}):
+        pairs = zip(found, latents, strict=True)
+        assert all(np.array_equal(one, other) for one, other in pairs)
+
+
+def texts_encoded(layout):
+    """How many prompts this rank has encoded."""
+    pipeline = worldweave.load()
+    counted = []
+    plain = pipeline.base.text_encoder.encode
+
+    class Counting:
+        def encode(self, prompts):
+            counted.extend(prompts)
+            return plain(prompts)
+
+    pipeline = pipeline.on(attrs.evolve(pipeline.base, text_encoder=Counting()))
+    pipeline = parallelize(pipeline, ParallelPlan(**layout))
+    pipeline.generate("a red car on a street by day", video=source()[:1], steps=1)
+    return len(counted)
+
+
+def test_prompts_are_encoded_on_the_first_rank_alone(ranks):
+    assert ranks(2, texts_encoded, {"cfg": 2}) == [2, 0]
+
+
+# In one process
+
+
+def test_one_rank_needs_no_torchrun(pipeline):
+    single = parallelize(pipeline, ParallelPlan())
+    made = single.generate(video=source()[:5], steps=1, seed=3)
+    assert np.array_equal(
+        made.frames, pipeline.generate(video=source()[:5], steps=1, seed=3).frames
+    )
+
+
+def test_branches_are_shared_with_the_pipeline_it_was_made_of(pipeline, branch_file):
+    single = parallelize(pipeline, ParallelPlan())
+    single.enable("depth", weights=branch_file("depth"))
+    assert "depth" in pipeline.active
+    pipeline.disable("depth")
+    assert "depth" not in single.active
+
+
+def test_a_plan_that_does_not_fit_the_model_is_refused(pipeline):
+    with pytest.raises(WorldweaveError, match="ulysses is 3, which does not divide 4"):
+        parallelize(pipeline, ParallelPlan(ulysses=3))
+
+
+def test_more_ranks_than_there_are_processes_are_refused(pipeline):
+    with pytest.raises(WorldweaveError, match=r"for 4 ranks .* but there are 1"):
+        parallelize(pipeline, ParallelPlan(cfg=2, ring=2))
+
+
+def beyond(layout):
+    try:
+        parallelize(worldweave.load(), ParallelPlan(**layout))
+    except WorldweaveError as error:
+        return str(error)
+    return "runs"
+
+
+def test_a_process_beyond_the_plan_is_told(ranks):
+    first, second, third = ranks(3, beyond, {"cfg": 2})
+    assert first == second == "runs"
+    assert third.startswith("this process is beyond the 2 of the plan; start 2, or ask")
+
+
+def test_the_model_computes_as_before(pipeline):
+    before = pipeline.generate(video=source()[:1], steps=1).frames
+    parallelize(pipeline, ParallelPlan())
+    with torch.no_grad():
+        after = pipeline.generate(video=source()[:1], steps=1).frames
+    assert np.array_equal(before, after)
