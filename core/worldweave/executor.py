@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
@@ -13,6 +13,9 @@ from worldweave.diffusion.noise import gaussian
 from worldweave.model.dit import DiT
 from worldweave.model.step import Step
 from worldweave.model.weave import RunBranch, weave
+
+if TYPE_CHECKING:
+    from worldweave.request.plan import Plan
 
 
 class Executor(Protocol):
@@ -24,6 +27,18 @@ class Executor(Protocol):
     @property
     def is_first(self) -> bool:
         """Whether this process speaks and writes for all."""
+        ...
+
+    @property
+    def layout(self) -> dict[str, int]:
+        """How the work is shared, for the manifest: cfg, ring, ulysses and more."""
+        ...
+
+    def once(self, make: Callable[[], Plan]) -> Plan:
+        """Return the plan that *make* makes, once for all processes.
+
+        Raise everywhere what it says is wrong with the request.
+        """
         ...
 
     def noise(self, seed: int, shape: Sequence[int]) -> Tensor:
@@ -51,6 +66,13 @@ class Alone:
     """This process does it all, one evaluation after another."""
 
     is_first = True
+
+    @property
+    def layout(self) -> dict[str, int]:
+        return {"cfg": 1, "ring": 1, "ulysses": 1}
+
+    def once(self, make: Callable[[], Plan]) -> Plan:
+        return make()
 
     def noise(self, seed: int, shape: Sequence[int]) -> Tensor:
         return gaussian(seed, shape)

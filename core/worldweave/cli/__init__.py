@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from worldweave.cli.demo import demo
 from worldweave.cli.evaluate import evaluate
 from worldweave.cli.generate import generate
 from worldweave.cli.import_spec import import_spec
+from worldweave.cli.job import is_started_by_torchrun
 from worldweave.cli.new import new
 from worldweave.cli.plan import plan
 from worldweave.cli.plugins import app as plugins
@@ -94,6 +96,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(problems: list[str]) -> int:
+    # Of torchrun's processes on a machine one tells.
+    if is_started_by_torchrun() and os.environ.get("LOCAL_RANK") != "0":
+        return USER_ERROR
     for problem in problems:
         print(f"worldweave: {problem}", file=sys.stderr)
     return USER_ERROR

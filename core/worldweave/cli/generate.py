@@ -90,7 +90,7 @@ def _made(
     plan = job.plan(request, catalog, make)
     pipeline = job.pipeline(plan, catalog)
     with progress(job) as tick:
-        return job.finished(pipeline.follow(plan, progress=tick))
+        return pipeline.follow(plan, progress=tick)
 
 
 def _say(made: Generation, out: Path, report: bool) -> None:

@@ -14,7 +14,7 @@ import typer
 from worldweave_registry import Catalog, WorldweaveError
 
 if TYPE_CHECKING:
-    from worldweave.generate.generation import Generation, Tick
+    from worldweave.generate.generation import Tick
     from worldweave.generate.pipeline import Pipeline
     from worldweave.request.plan import Plan
     from worldweave.request.spec import Request
@@ -38,10 +38,6 @@ class Job(Protocol):
         """Load what *plan* needs."""
         ...
 
-    def finished(self, made: Generation) -> Generation:
-        """Return *made* with how the work was shared."""
-        ...
-
 
 class Alone:
     """This process does all the work."""
@@ -60,9 +56,6 @@ class Alone:
         from worldweave.generate.load import load_for
 
         return load_for(plan, catalog, device=self.device)
-
-    def finished(self, made: Generation) -> Generation:
-        return made
 
 
 def is_started_by_torchrun() -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from worldweave.base import Frames
+from worldweave.executor import Alone
 from worldweave.request.plan import Plan
 from worldweave.request.sources import MapArray
 from worldweave.request.spec import Request
@@ -21,10 +22,6 @@ class Tick:
     chunks: int
     step: int
     steps: int
-
-
-#: The layout of a process that works alone.
-ALONE = {"cfg": 1, "ring": 1, "ulysses": 1}
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -51,7 +48,7 @@ class Generation:
     steps: int
     guidance: float
     seconds: float
-    layout: dict[str, int] = attrs.field(factory=ALONE.copy)
+    layout: dict[str, int] = attrs.field(factory=lambda: Alone().layout)
 
     @property
     def fps(self) -> Fraction:

@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 import torch
 
-from worldweave.generate.generation import ALONE, Generation
+from worldweave.executor import Alone
+from worldweave.generate.generation import Generation
 from worldweave.generate.report import report_of
 from worldweave.io import video as video_io
 from worldweave.io.files import (
@@ -59,7 +60,7 @@ class Manifest:
     weights: dict[str, str]
     output: str
     versions: dict[str, str]
-    layout: dict[str, int] = attrs.field(factory=ALONE.copy)
+    layout: dict[str, int] = attrs.field(factory=lambda: Alone().layout)
 
 
 def save(generation: Generation, path: Path, *, report: bool = True) -> Path:
@@ -210,7 +211,7 @@ def read(path: Path, catalog: Callable[[], Catalog] = discover) -> Manifest:
             output=str(record["output"]["sha256"]),
             versions=dict(record["versions"]),
             # Earlier versions knew one process alone.
-            layout=dict(machine.get("layout", ALONE)),
+            layout=dict(machine.get("layout", Alone().layout)),
         )
     except OSError as error:
         raise WorldweaveError(

@@ -51,7 +51,7 @@ class Pipeline:
         self.base = base
         self.catalog = catalog
         self._switches = Switches(base.placement.device)
-        self._digests: dict[Path, str] = {}
+        self.digests: dict[Path, str] = {}
 
     def on(self, base: LoadedBase) -> Pipeline:
         """Return a pipeline on *base* that has the branches of this one.
@@ -59,7 +59,7 @@ class Pipeline:
         Both share them: what is enabled on one is enabled on the other.
         """
         other = Pipeline(base, self.catalog)
-        other._switches, other._digests = self._switches, self._digests
+        other._switches, other.digests = self._switches, self.digests
         return other
 
     @property
@@ -83,7 +83,7 @@ class Pipeline:
             else resolve(branch_weights(modality, own), self.catalog.hook)
         )
         branch = load_branch(modality, self.base.config, self.base.placement, path)
-        self._digests.pop(path, None)
+        self.digests.pop(path, None)
         self._switches.on(
             name,
             Active(
@@ -137,11 +137,13 @@ class Pipeline:
         Raise Problems naming everything that is wrong with it.
         """
         with self._switches.generation():
-            plan = make_plan(
-                request,
-                self.catalog,
-                self._enabled_problems,
-                also=self._base_problems(request),
+            plan = self.base.executor.once(
+                lambda: make_plan(
+                    request,
+                    self.catalog,
+                    self._enabled_problems,
+                    also=self._base_problems(request),
+                )
             )
             return self.follow(plan, progress=progress)
 
@@ -169,7 +171,7 @@ class Pipeline:
         with torch.inference_mode():
             # Now: files and arrays may be others when the result is saved.
             request = anchored(self._with_weights(plan), Path.cwd())
-            weights = self._hashes(plan)
+            weights = self.hashes(plan)
             # Nobody else writes a manifest, or need have the files.
             inputs = (
                 input_hashes(request, _known(request, weights))
@@ -220,6 +222,7 @@ class Pipeline:
                 steps=steps,
                 guidance=self._guidance(plan.request),
                 seconds=time.perf_counter() - begun,
+                layout=self.base.executor.layout,
             )
 
     def _base_problems(self, request: Request) -> list[str]:
@@ -295,7 +298,7 @@ class Pipeline:
                     device=self.base.placement.device,
                     dtype=self.base.placement.dtype,
                 )
-                self._digests.pop(file, None)
+                self.digests.pop(file, None)
             found[name] = (nets[file], source.scale)
         return found
 
@@ -340,7 +343,7 @@ class Pipeline:
             released=request.compat is not None,
         )
 
-    def _hashes(self, plan: Plan) -> dict[str, str]:
+    def hashes(self, plan: Plan) -> dict[str, str]:
         """Return the SHA-256 of all weights that were used, each computed once."""
         files = {f"base {part}": path for part, path in self.base.files.items()}
         files |= {f"branch {name}": self.active[name].file for name in plan.prepared}
@@ -349,9 +352,9 @@ class Pipeline:
                 self.base.description, source.learned, self.catalog.hook
             )
         for path in files.values():
-            if path not in self._digests:
-                self._digests[path] = tree_sha256(path)
-        return {name: self._digests[path] for name, path in files.items()}
+            if path not in self.digests:
+                self.digests[path] = tree_sha256(path)
+        return {name: self.digests[path] for name, path in files.items()}
 
 
 def _known(request: Request, weights: Mapping[str, str]) -> dict[str, str | None]:

@@ -71,8 +71,8 @@ def weights(pipeline: Pipeline, plan: Plan) -> Facts:
 
     Slow where nobody on this machine has read them yet; see `digests`.
     """
-    found = pipeline._hashes(plan)
-    files = {digest: path for path, digest in pipeline._digests.items()}
+    found = pipeline.hashes(plan)
+    files = {digest: path for path, digest in pipeline.digests.items()}
     return {
         f"weights of {name}": f"SHA-256 {digest} ({files[digest]})"
         for name, digest in found.items()

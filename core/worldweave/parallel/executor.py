@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from worldweave.model.patches import patchify, token_grid
 from worldweave.model.step import Step
 from worldweave.model.weave import RunBranch, refuse_map, refuse_residuals, weave
 from worldweave.parallel.graph import evaluate_for
+from worldweave.parallel.handover import made_once
 from worldweave.parallel.lockstep import Lockstep
 from worldweave.parallel.sharded import (
     Place,
@@ -33,6 +35,7 @@ from worldweave.parallel.sharded import (
     sharded_branch,
 )
 from worldweave.parallel.strip import strip, strip_tokens, whole
+from worldweave.request.plan import Plan
 from worldweave_kernels.parallel import Ranks, Share
 from worldweave_kernels.parallel.attention import sequence_attention
 from worldweave_kernels.parallel.share import all_gather
@@ -64,6 +67,19 @@ class InParallel:
     def is_first(self) -> bool:
         """Whether this rank speaks and writes for all."""
         return self.ranks.is_first
+
+    @property
+    def layout(self) -> dict[str, int]:
+        """The plan, field by field."""
+        return dataclasses.asdict(self.ranks.plan)
+
+    def once(self, make: Callable[[], Plan]) -> Plan:
+        """Return the plan that the first rank makes; all ranks call this at once.
+
+        Raise everywhere what is wrong with the request.
+        """
+        group = self.ranks.everyone
+        return make() if group is None else made_once(make, self.is_first, group)
 
     def noise(self, seed: int, shape: Sequence[int]) -> Tensor:
         """Return noise that the first rank has made, float32, where the ranks are."""

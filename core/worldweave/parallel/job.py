@@ -24,11 +24,10 @@ import attrs
 import torch
 import torch.distributed as dist
 
-from worldweave.generate.generation import Generation
 from worldweave.generate.load import load_for
 from worldweave.generate.pipeline import Pipeline
 from worldweave.loading import config_of, usable_device
-from worldweave.parallel import agreement, layout, parallelize
+from worldweave.parallel import agreement, layout, not_shared, parallelize
 from worldweave.parallel.handover import plan_for_all
 from worldweave.parallel.member import Member, PrefixStore, Store, stores_of_job
 from worldweave.parallel.watch import BEAT, BEATS, FAILED, Watch
@@ -104,11 +103,9 @@ class Job:
         pipeline = parallelize(loaded, self.layout)
         self._share_digests(pipeline, plan)
         self._agree("weights", agreement.weights(pipeline, plan))
+        for line in not_shared(pipeline):
+            print(line)
         return pipeline
-
-    def finished(self, made: Generation) -> Generation:
-        """Return *made* as the manifest wants it."""
-        return attrs.evolve(made, layout=dataclasses.asdict(self.layout))
 
     def end(self) -> None:
         """Part from the others, once all are here."""
@@ -166,13 +163,13 @@ class Job:
         """Have one process of each node read the weights; take what it found."""
         key = f"digests/{self.member.node}"
         if self.member.local_rank == 0:
-            pipeline._hashes(plan)
-            found = {str(path): each for path, each in pipeline._digests.items()}
+            pipeline.hashes(plan)
+            found = {str(path): each for path, each in pipeline.digests.items()}
             self.store.set(key, json.dumps(found))
             return
         _wait(lambda: self.store.check([key]))
         found = json.loads(self.store.get(key))
-        pipeline._digests.update({Path(name): each for name, each in found.items()})
+        pipeline.digests.update({Path(name): each for name, each in found.items()})
 
     def _agree(self, what: str, facts: agreement.Facts) -> None:
         """Tell *facts*, and go on once the first rank has found them the same."""

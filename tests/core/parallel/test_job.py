@@ -152,7 +152,7 @@ def weighed(store, files):
             pipelines, "tree_sha256", lambda path: read.append(path.name) or was(path)
         )
         job._share_digests(pipeline, a_plan())
-        return read, pipeline._hashes(a_plan())
+        return read, pipeline.hashes(a_plan())
 
 
 def test_one_process_of_a_node_reads_the_weights_for_all(ranks, store, branch_file):

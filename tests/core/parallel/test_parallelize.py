@@ -8,7 +8,7 @@ import torch
 import worldweave
 from worldweave import WorldweaveError
 from worldweave.io.sizes import to_unit
-from worldweave.parallel import parallelize
+from worldweave.parallel import not_shared, parallelize
 from worldweave_kernels.parallel import ParallelPlan
 
 #: All that ship weights for the tiny world; two are made from the video.
@@ -157,6 +157,51 @@ def texts_encoded(layout):
 
 def test_prompts_are_encoded_on_the_first_rank_alone(ranks):
     assert ranks(2, texts_encoded, {"cfg": 2}) == [2, 0]
+
+
+def made_of(layout):
+    """Frames of a video that is another on every rank."""
+    rank = torch.distributed.get_rank()
+    pipeline = parallelize(worldweave.load(modalities=["edge"]), ParallelPlan(**layout))
+    own = source()[:1] // (1 + rank)
+    return pipeline.generate(video=own, seed=rank, steps=1).frames
+
+
+def test_what_the_first_rank_has_read_is_what_all_compute_with(ranks):
+    alone = worldweave.load(modalities=["edge"])
+    wanted = alone.generate(video=source()[:1], seed=0, steps=1).frames
+    for frames in ranks(2, made_of, {"cfg": 2}):
+        assert np.array_equal(frames, wanted)
+
+
+def refused(layout):
+    pipeline = parallelize(worldweave.load(), ParallelPlan(**layout))
+    try:
+        pipeline.generate(video=source()[:1], steps=-1)
+    except WorldweaveError as error:
+        return str(error)
+    return "made"
+
+
+def test_what_is_wrong_with_a_request_is_raised_on_all_ranks(ranks):
+    first, second = ranks(2, refused, {"cfg": 2})
+    assert "steps is -1" in first
+    assert second == first
+
+
+def told_of(layout, is_odd):
+    pipeline = worldweave.load(modalities=["edge"])
+    if is_odd:
+        # Whoever hooks a module may mix tokens there.
+        active = pipeline.active["edge"].branch
+        active.blocks[0].register_forward_hook(lambda *_: None)
+    return not_shared(parallelize(pipeline, ParallelPlan(**layout)))
+
+
+def test_what_is_not_shared_is_told(ranks):
+    assert ranks(2, told_of, {"ulysses": 2}, False) == [[], []]
+    (line,), _ = ranks(2, told_of, {"ulysses": 2}, True)
+    assert line.startswith("the branch of 'edge' has code of its own, which may look")
 
 
 # In one process
