@@ -31,6 +31,7 @@ MARK = "nccl: "
 _SIZES = {"cuda": (4096, 8, 128), "cpu": (64, 4, 16)}
 _ALONG = 4
 _REPEATS = 200
+_BOTH = "a broadcast on the CPU, and one where the model is"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,16 +39,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda", choices=tuple(_SIZES))
     device = parser.parse_args(arguments).device
-    backend = "nccl" if device == "cuda" else "gloo"
-    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    place = torch.device("cuda", 0) if device == "cuda" else torch.device(device)
+    _connect(place)
     try:
         with torch.no_grad():
-            for each in measured(torch.device(device)):
+            for each in measured(place):
                 print(MARK + json.dumps(each), flush=True)
     finally:
         dist.destroy_process_group()
     print(f"{MARK}all", flush=True)
     return 0
+
+
+def _connect(device: torch.device) -> None:
+    """Make the group of all as a job of worldweave does."""
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(device)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        store=dist.HashStore(),
+        rank=0,
+        world_size=1,
+        device_id=device if on_gpu else None,
+    )
 
 
 def measured(device: torch.device) -> Iterator[Measured]:
@@ -72,8 +87,13 @@ def measured(device: torch.device) -> Iterator[Measured]:
         about = f"the largest of {len(errors)}, by {dist.get_backend(group)}"
         yield Measured(key, largest(errors), "of its tolerance", about)
     yield _gathered(given[0][0], group)
+    yield Measured("nccl.broadcast.changed", _broadcast(group, device), "", _BOTH)
     if device.type == "cuda":
         yield from _on_a_gpu(given, exchange, group)
+    # Last: no other measurement is lost where a group cannot be made.
+    made = _groups(device)
+    changed = sum(_broadcast(each, device) for each in made)
+    yield Measured("nccl.groups.changed", changed, "", f"{len(made)} groups; {_BOTH}")
 
 
 def _on_a_gpu(
@@ -99,12 +119,35 @@ def _on_a_gpu(
         about = "an exchange of 4 kB, one after another; no wire is in it"
         yield Measured(f"nccl.exchange.{mode}", _microseconds(launch), "us", about)
     ring = Exchange(ring=group)
-    handed = ring.hand_on(given[0][1:]).wait()
-    changed = sum(
-        not torch.equal(one, other)
-        for one, other in zip(handed, given[0][1:], strict=True)
-    )
-    yield Measured("nccl.ring.changed", changed, "", "keys and values handed to itself")
+    kv = torch.stack(given[0][1:])
+    changed = not torch.equal(ring.hand_on(kv).wait(), kv)
+    about = "keys and values handed to itself"
+    yield Measured("nccl.ring.changed", int(changed), "", about)
+
+
+def _broadcast(group: dist.ProcessGroup | None, device: torch.device) -> int:
+    """Return how many tensors change that lie on the CPU, where plans are handed over,
+    and where the model is."""
+    changed = 0
+    for place in (torch.device("cpu"), device):
+        sent = torch.arange(1024, device=place)
+        wanted = sent.clone()
+        dist.broadcast(sent, src=0, group=group)
+        changed += not torch.equal(sent, wanted)
+    return changed
+
+
+def _groups(device: torch.device) -> list[dist.ProcessGroup]:
+    """Make groups as `Ranks.join` has torch make them, of this process."""
+    made, _ = dist.new_subgroups_by_enumeration([[0]])  # type: ignore[no-untyped-call]
+    groups = [made]
+    if device.type == "cuda":
+        # What a DeviceMesh calls for the axes of a plan where a device is given.
+        split = dist.split_group(split_ranks=[[0]])
+        if split is None:
+            raise RuntimeError("this process is in no part of the group of all")
+        groups.append(split)
+    return groups
 
 
 def _gathered(x: Tensor, group: dist.ProcessGroup | None) -> Measured:

@@ -303,6 +303,10 @@ SHARING = (
         for key, what, source, refutes in (
             ("gather", "tokens gathered through NCCL that change", _NO_WIRE,
              "the output of an evaluation is wrong"),
+            ("broadcast", "tensors broadcast on CPU and GPU that change", _NO_WIRE,
+             "noise, prompts or the plan of the first rank do not reach the others"),
+            ("groups", "sums in groups of ranks that change", _NO_WIRE,
+             "the groups of a mesh cannot be made beside one for the CPU"),
             ("ring", "keys and values handed on to oneself that change", _NO_WIRE,
              "the ring is wrong, or NCCL hands nothing to oneself"),
             ("graph", "outputs that change where a graph holds the exchanges",

@@ -308,7 +308,7 @@ def test_the_picture_counts_all_verdicts_and_tells_none_in_words(script, tmp_pat
         "predictions.svg",
     ]
     drawn = (tmp_path / "predictions.svg").read_text()
-    assert "2 of 68 predictions and aims hit, 61 not run yet, 3 not measured," in drawn
+    assert "2 of 70 predictions and aims hit, 63 not run yet, 3 not measured," in drawn
     assert "2 missed" in drawn
     assert "0; said 0" in drawn
     assert "1; said 0" in drawn

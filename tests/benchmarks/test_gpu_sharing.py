@@ -20,6 +20,8 @@ def test_exchanges_of_one_process_are_right(script):
     assert found["nccl.sequence_attention"] < 1
     assert found["nccl.early_attention"] < 1
     assert found["nccl.gather.changed"] == 0
+    assert found["nccl.broadcast.changed"] == 0
+    assert found["nccl.groups.changed"] == 0
     # A graph and a ring of one are NCCL's.
     assert "nccl.graph.changed" not in found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Any, cast
 
 import typer
@@ -58,6 +59,11 @@ USER_ERROR = 2
 #: As worldweave plan says where the memory is too small.
 WILL_NOT_FIT = 3
 INTERRUPTED = 130
+#: Commands that share their work among the processes that torchrun has started.
+SHARED = ("generate", "train")
+#: Seconds that a silent process stays: torchrun ends all once one has left, also the
+#: one that is about to tell.
+SILENT = 3.0
 # typer brings a click of its own, older ones the package click: this is the parent
 # of all usage errors in either.
 UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
@@ -72,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     command = typer.main.get_command(app)
     try:
+        _refuse_torchrun(argv, command)
         code = command.main(
             argv or ["--help"], prog_name="worldweave", standalone_mode=False
         )
@@ -90,14 +97,25 @@ def main(argv: list[str] | None = None) -> int:
             raise
         _complain([_out_of_memory(error)])
         return WILL_NOT_FIT
-    if code == INTERRUPTED:
+    # Whoever has started torchrun says so for all.
+    if code == INTERRUPTED and not is_started_by_torchrun():
         _complain(["stopped; no half-written file is left"])
     return code if isinstance(code, int) else 0
+
+
+def _refuse_torchrun(argv: list[str], command: Any) -> None:
+    """Raise WorldweaveError where processes would all do the same work."""
+    name = argv[0] if argv else ""
+    if name in command.commands and name not in SHARED and is_started_by_torchrun():
+        raise WorldweaveError(
+            f"worldweave {name} runs in one process; start it without torchrun"
+        )
 
 
 def _complain(problems: list[str]) -> int:
     # Of torchrun's processes on a machine one tells.
     if is_started_by_torchrun() and os.environ.get("LOCAL_RANK") != "0":
+        time.sleep(SILENT)
         return USER_ERROR
     for problem in problems:
         print(f"worldweave: {problem}", file=sys.stderr)

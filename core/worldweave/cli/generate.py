@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,21 +52,31 @@ def generate(
     for worldweave replay. On many machines at once: torchrun -m worldweave generate,
     with the same arguments everywhere.
     """
-    with job_of(context, gpus, device, layout) as job:
-        request = make_request(
-            spec,
-            flags.fields(locals()),
-            maps=control or (),
-            videos=control_video or (),
-            options=option or (),
-            weights=weights or (),
-            licenses=licenses,
-        )
-        made = _made(job, request, out, licenses, threads)
+    wish = partial(
+        make_request,
+        spec,
+        flags.fields(locals()),
+        maps=control or (),
+        videos=control_video or (),
+        options=option or (),
+        weights=weights or (),
+        licenses=licenses,
+    )
+    with job_of(
+        context, gpus, device, layout, check=lambda: _refuse_target(out, wish())
+    ) as job:
+        made = _made(job, wish(), out, licenses, threads)
     if job.is_first:
         with whole_or_absent():
             made.save(out, report=report)
         _say(made, out, report)
+
+
+def _refuse_target(out: Path, request: Request) -> None:
+    from worldweave.generate.manifest import target_problems
+    from worldweave.request.check import raise_all
+
+    raise_all(target_problems(out, request))
 
 
 def _made(

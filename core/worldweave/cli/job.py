@@ -65,12 +65,18 @@ def is_started_by_torchrun() -> bool:
 
 @contextmanager
 def job_of(
-    context: typer.Context, gpus: int | None, device: str | None, layout: str | None
+    context: typer.Context,
+    gpus: int | None,
+    device: str | None,
+    layout: str | None,
+    *,
+    check: Callable[[], object],
 ) -> Iterator[Job]:
     """Join the job that torchrun has started this process for, if it has.
 
     gpus, device, layout: what the flags of the command of *context* say. Where *gpus*
-    asks for torchrun, run it, and leave with its exit code.
+    asks for torchrun, run it, and leave with its exit code; check: finds mistakes
+    before, which would else be told once all processes have started.
     """
     if is_started_by_torchrun():
         from worldweave.parallel.job import joined
@@ -84,7 +90,7 @@ def job_of(
             yield job
         return
     if gpus is not None:
-        raise typer.Exit(_started(context, gpus, device, layout))
+        raise typer.Exit(_started(context, gpus, device, layout, check))
     if layout is not None:
         raise WorldweaveError(
             f"--layout {layout} shares the work among GPUs; give --gpus as well, or "
@@ -94,7 +100,11 @@ def job_of(
 
 
 def _started(
-    context: typer.Context, gpus: int, device: str | None, layout: str | None
+    context: typer.Context,
+    gpus: int,
+    device: str | None,
+    layout: str | None,
+    check: Callable[[], object],
 ) -> int:
     """Run the command of *context* in one process for each GPU."""
     from worldweave.parallel.launch import launch
@@ -102,6 +112,7 @@ def _started(
 
     if layout is not None:
         read(layout)
+    check()
     command = context.command.name or ""
     return launch([command, *given(context, but="gpus")], gpus, device=device)
 

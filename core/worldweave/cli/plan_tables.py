@@ -162,10 +162,11 @@ def _ranks(console: Console, found: Outlook) -> None:
     cost = found.forecast
     console.print()
     stages = [name for name in ("evaluation", "encode", "decode") if name in cost.bytes]
-    what = "process" if cost.device_bytes is None else "GPU"
+    is_cpu = cost.device_bytes is None
+    what = "process" if is_cpu else "GPU"
     table = _table(
-        "GPUs", "cfg x ring x ulysses", "weights", *stages, f"first {what}",
-        "each other", numbers=len(stages) + 3,
+        "processes" if is_cpu else "GPUs", "cfg x ring x ulysses",
+        "weights", *stages, f"first {what}", "each other", numbers=len(stages) + 3,
     )  # fmt: skip
     for each in cost.ranks:
         plan, parts = each.plan, each.first.by_part()

@@ -70,8 +70,10 @@ class Denoiser:
             c_noise,
             [text.to(self.dtype) for text in texts],
         )
+        # As many as texts: one too few would switch guidance off without a word.
         predicted = [
-            factor.skip * x + factor.out * each.to(x.dtype) for each in outputs
+            factor.skip * x + factor.out * output.to(x.dtype)
+            for _, output in zip(texts, outputs, strict=True)
         ]
         if self.given is None:
             return predicted

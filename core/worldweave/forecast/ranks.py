@@ -20,7 +20,7 @@ from worldweave.model.dit import DiT
 from worldweave.model.patches import token_grid
 from worldweave.model.step import Step
 from worldweave.parallel.executor import InParallel
-from worldweave.parallel.rows import shared_counts
+from worldweave.parallel.rows import ranks_sharing, shared_counts
 from worldweave_kernels.parallel import ParallelPlan, Ranks, Share
 from worldweave_kernels.parallel.attention import sequence_attention
 from worldweave_kernels.parallel.exchange import VirtualExchange
@@ -202,12 +202,9 @@ def _of_rank(
     if not is_first:
         stages.pop("video file", None)
     if parts is not None and parts.shares_rows:
-        share = max(shared_counts(rows, plan.world)) / rows
-        wide = 4 if whole.on_host else dtype.itemsize
-        video = 3 * held.chunk * held.size[0] * held.size[1] * wide
-        # Each is given all of a video, and gets all of one: gathered, then in order.
-        stages["encode"] = int(stages["encode"] * share) + video
-        stages["decode"] = int(stages["decode"] * share) + 2 * video
+        # float32 whatever the model computes in: so are frames and the latent.
+        video = 4 * 3 * held.chunk * held.size[0] * held.size[1]
+        stages |= autoencoder_bytes(stages, plan, rows=rows, video=video)
     return attrs.evolve(
         whole, weights=weights, host_weights=host_weights, stages=stages
     )
@@ -219,6 +216,30 @@ def evaluation_bytes(one: Evaluation, plan: ParallelPlan, dtype: torch.dtype) ->
     if plan.sequence == 1:
         return max(one.peak, gathered)
     return max(one.shared[plan.ring, plan.ulysses], gathered)
+
+
+def autoencoder_bytes(
+    whole: Mapping[str, int], plan: ParallelPlan, *, rows: int, video: int
+) -> dict[str, int]:
+    """Return the most alive while a rank encodes, and decodes, its share of the rows.
+
+    whole: of all rows, of each. rows: those of the latent; video: bytes of a chunk's.
+    """
+    ranks = ranks_sharing(rows, plan)
+    if ranks == 1:
+        return {stage: whole[stage] for stage in ("encode", "decode")}
+    most = max(shared_counts(rows, ranks))
+    # It decodes with a row of each neighbour too, at most.
+    around = min(rows, most + 2) / rows
+    # Its own rows as they are made and as they are sent, those of all (where shares are
+    # uneven as many of each), and then without what is too many, in order.
+    gathered = (2 + ranks) * most * video // rows + video
+    return {
+        # Each is given all of a video; what it has of it, counted twice, is room for
+        # what neighbours lend.
+        "encode": int(whole["encode"] * most / rows) + video,
+        "decode": max(int(whole["decode"] * around), gathered),
+    }
 
 
 def not_shared(one: Evaluation, parts: Parts | None) -> tuple[str, ...]:

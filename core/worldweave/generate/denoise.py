@@ -158,11 +158,11 @@ def _given(base: LoadedBase, chunk: ChunkInput, noise: Tensor) -> GivenFrames:
 
 
 def _encode(base: LoadedBase, frames: Frames) -> Tensor:
-    return base.autoencoder.encode(to_unit(frames).to(base.placement.device)).float()
+    return base.autoencoder.encode(to_unit(frames, base.placement.device)).float()
 
 
 def _encode_hint(base: LoadedBase, control: Frames) -> Tensor:
-    hint = base.autoencoder.encode_hint(to_unit(control).to(base.placement.device))
+    hint = base.autoencoder.encode_hint(to_unit(control, base.placement.device))
     return hint.to(base.placement.dtype)
 
 

@@ -62,11 +62,7 @@ class CosmosBranch(Trunk, ControlBranch):
 
     def forward(self, latent: Tensor, step: Step, hint: Tensor) -> list[Tensor]:
         """Return one residual (B, T, H, W, D) per block of the branch."""
-        if hint.shape[-3:] != latent.shape[-3:]:
-            raise ValueError(
-                f"hint is {tuple(hint.shape[-3:])} (T, H, W) but the latent is "
-                f"{tuple(latent.shape[-3:])}; bring the control to the video's size"
-            )
+        refuse_hint(hint, latent)
         grid = token_grid(latent, self.config.patch)
         padded = with_masks(hint, (step.padding_mask,), self.config.hint_channels)
         guide = self.hint_mlp(self.hint_embed(patchify(padded, self.config.patch)))
@@ -87,6 +83,15 @@ class CosmosBranch(Trunk, ControlBranch):
         own = self.state_dict()
         theirs = {k: v for k, v in base.state_dict().items() if k in own}
         self.load_state_dict(theirs, strict=False)
+
+
+def refuse_hint(hint: Tensor, latent: Tensor) -> None:
+    """Raise ValueError unless the hint is as long, high and wide as the latent."""
+    if hint.shape[-3:] != latent.shape[-3:]:
+        raise ValueError(
+            f"hint is {tuple(hint.shape[-3:])} (T, H, W) but the latent is "
+            f"{tuple(latent.shape[-3:])}; bring the control to the video's size"
+        )
 
 
 def zero_linear(width_in: int, width_out: int) -> nn.Linear:

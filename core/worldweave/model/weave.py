@@ -60,12 +60,7 @@ def refuse_residuals(
             f"branch {name!r} gave a {type(residuals).__name__}, the base needs a list "
             "of tensors (B, T, H, W, D)",
         )
-    if len(residuals) > len(base.blocks):
-        raise MisfitError(
-            name,
-            f"branch {name!r} gave {len(residuals)} residuals but the base has "
-            f"{len(base.blocks)} blocks; give at most one per block",
-        )
+    refuse_count(name, len(residuals), base)
     wanted = (*tokens, base.config.hidden)
     for block, residual in enumerate(residuals):
         if tuple(residual.shape) != wanted:
@@ -74,6 +69,16 @@ def refuse_residuals(
                 f"branch {name!r} gave a residual {tuple(residual.shape)} for block "
                 f"{block}, the base needs {wanted} (B, T, H, W, D)",
             )
+
+
+def refuse_count(name: str, residuals: int, base: DiT) -> None:
+    """Raise MisfitError where there are more residuals than blocks."""
+    if residuals > len(base.blocks):
+        raise MisfitError(
+            name,
+            f"branch {name!r} gave {residuals} residuals but the base has "
+            f"{len(base.blocks)} blocks; give at most one per block",
+        )
 
 
 def refuse_map(name: str, map_: Tensor, tokens: tuple[int, ...]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import attrs
 
+from worldweave.executor import Alone
 from worldweave.generate.pipeline import Pipeline
 from worldweave.parallel.autoencoder import ParallelAutoencoder
 from worldweave.parallel.executor import InParallel
+from worldweave.parallel.sharded import refuse_other_code
 from worldweave.parallel.text import FirstRankText
 from worldweave_kernels.parallel import ParallelPlan, Ranks
 from worldweave_registry import WorldweaveError
@@ -31,6 +33,16 @@ def parallelize(
     process is beyond it.
     """
     base = pipeline.base
+    if not isinstance(base.executor, Alone):
+        raise WorldweaveError(
+            "the pipeline is parallel already; give the one it was made of"
+        )
+    if ranks is not None and ranks.plan != plan:
+        raise WorldweaveError(
+            f"the ranks have joined for {ranks.plan}, but the plan is {plan}; give "
+            "one plan to both"
+        )
+    refuse_other_code(base.dit)
     try:
         plan.refuse_misfit(base.config.heads)
         if ranks is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -18,11 +18,17 @@ from torch import Tensor, nn
 
 from worldweave.blame import NamedBranch
 from worldweave.diffusion.noise import gaussian
-from worldweave.model.branch import ControlBranch, CosmosBranch
+from worldweave.model.branch import ControlBranch, CosmosBranch, refuse_hint
 from worldweave.model.dit import DiT
 from worldweave.model.patches import patchify, token_grid
 from worldweave.model.step import Step
-from worldweave.model.weave import RunBranch, refuse_map, refuse_residuals, weave
+from worldweave.model.weave import (
+    RunBranch,
+    refuse_count,
+    refuse_map,
+    refuse_residuals,
+    weave,
+)
 from worldweave.parallel.graph import evaluate_for
 from worldweave.parallel.handover import made_once
 from worldweave.parallel.lockstep import Lockstep
@@ -33,6 +39,7 @@ from worldweave.parallel.sharded import (
     is_local,
     sharded_base,
     sharded_branch,
+    structure,
 )
 from worldweave.parallel.strip import strip, strip_tokens, whole
 from worldweave.request.plan import Plan
@@ -58,10 +65,7 @@ class InParallel:
         self._place = Place(ranks, Lockstep(self._attend), Share(1), (1, 1, 1))
         self._evaluate = evaluate_for(ranks)
         # Weak, so that a branch that is disabled is freed.
-        self._bases: WeakKeyDictionary[DiT, ShardedDiT] = WeakKeyDictionary()
-        self._branches: WeakKeyDictionary[
-            nn.Module, tuple[ControlBranch, Residuals] | None
-        ] = WeakKeyDictionary()
+        self._views: WeakKeyDictionary[nn.Module, View] = WeakKeyDictionary()
 
     @property
     def is_first(self) -> bool:
@@ -112,13 +116,11 @@ class InParallel:
             self._evaluate(self._evaluated, dit, branches, latent, step, hints, maps)
             for step in mine
         ]
-        rows = self._place.share.join(torch.stack(made), 2, self.ranks.sequence)
-        if is_split:
-            rows = self._both_halves(rows)
+        rows = self._both_halves(made[0]) if is_split else self._joined(made)
         return [whole(each, grid, patch) for each in rows]
 
     def runs_whole(self, branch: RunBranch) -> bool:
-        """Return whether every rank computes all of *branch*, as it may look around."""
+        """Return whether every rank computes all of *branch*: it may look around."""
         return self._shared(branch) is None
 
     def _settle(self, latent: Tensor, grid: tuple[int, int, int]) -> None:
@@ -131,13 +133,19 @@ class InParallel:
     def _attend(self, packed: Sequence[Tensor]) -> list[Tensor]:
         return sequence_attention(packed, self._place.share, self.ranks)
 
-    def _both_halves(self, rows: Tensor) -> Tensor:
-        """Return (2, B, L, P) of (1, B, L, P): with the text, then without."""
-        if self.ranks.cfg is None:
-            raise RuntimeError("guidance is split but there is no group for it")
-        both = rows.new_empty(2, *rows.shape[1:])
-        all_gather(both, rows.contiguous(), self.ranks.cfg)
-        return both
+    def _joined(self, made: Sequence[Tensor]) -> Tensor:
+        """Return all tokens of each output, (texts, B, L, P), of (B, N, P)."""
+        return self._place.share.join(torch.stack(list(made)), 2, self.ranks.sequence)
+
+    def _both_halves(self, made: Tensor) -> Tensor:
+        """Return all tokens with the text and without, (2, B, L, P), of (B, N, P)."""
+        share, mine = self._place.share, made.transpose(0, 1).contiguous()
+        every = mine.new_empty(2 * share.parts * share.size, *mine.shape[1:])
+        if self.ranks.everyone is not None:
+            # Ranks are in this order: the halves of guidance slowest.
+            all_gather(every, mine, self.ranks.everyone)
+        halves = every.view(2, share.parts * share.size, *mine.shape[1:])
+        return halves[:, : share.tokens].transpose(1, 2)
 
     def _evaluated(
         self,
@@ -164,47 +172,78 @@ class InParallel:
             if shared is None:
                 made = run(latent, step, hint)
                 refuse_residuals(name, made, dit, tokens)
-                residuals.append([strip_tokens(each, share) for each in made])
+                # A copy: a part of it would keep all of it in memory.
+                residuals.append([strip_tokens(each, share).clone() for each in made])
                 continue
             view, awaited = shared
+            refuse_count(name, len(awaited), dit)
+            refuse_hint(hint, latent)
             awaited.start()
             residuals.append(awaited)
-            tasks.append(
-                partial(
-                    _run_as(run, view), own_latent, own_step, strip(hint, share, patch)
-                )
-            )
+            own_hint = strip(hint, share, patch)
+            tasks.append(partial(_run_as(run, view), own_latent, own_step, own_hint))
         values = [strip_tokens(maps[name], share) for name in branches]
         tasks.append(partial(self._base(dit), own_latent, own_step, residuals, values))
-        *_, out = self._run(tasks)
-        for each in residuals:
-            if isinstance(each, Residuals):
-                each.start()  # they are in the output: nobody need keep them
+        try:
+            *_, out = self._run(tasks)
+        finally:
+            for each in residuals:
+                if isinstance(each, Residuals):
+                    each.start()  # they are in the output: nobody need keep them
         return patchify(out, patch)
 
     def _run(self, tasks: Sequence[Callable[[], Any]]) -> list[Any]:
+        run = self._place.lockstep.run
         if self.ranks.plan.shared_exchange:
-            return self._place.lockstep.run(tasks)
-        return [task() for task in tasks]
+            return run(tasks)
+        # Still in there: what fails in an exchange is nobody's branch.
+        return [run([task])[0] for task in tasks]
 
     def _base(self, dit: DiT) -> ShardedDiT:
-        if dit not in self._bases:
-            self._bases[dit] = sharded_base(dit, self._place)
-        return self._bases[dit]
+        view = self._seen(dit, lambda: (sharded_base(dit, self._place), None))
+        return cast("ShardedDiT", view.module)
 
     def _shared(self, run: RunBranch) -> tuple[ControlBranch, Residuals] | None:
         """Return the branch on this rank's tokens; None where it runs whole."""
         branch = run.branch if isinstance(run, NamedBranch) else run
-        if not isinstance(branch, nn.Module):
+        if not isinstance(branch, CosmosBranch):
             return None
-        if branch not in self._branches:
-            made = None
-            if isinstance(branch, CosmosBranch) and is_local(branch):
-                name = run.name if isinstance(run, NamedBranch) else "a branch"
-                residuals = Residuals(name, len(branch.zero), self._place.lockstep)
-                made = sharded_branch(branch, self._place, residuals), residuals
-            self._branches[branch] = made
-        return self._branches[branch]
+        name = run.name if isinstance(run, NamedBranch) else "a branch"
+
+        def make() -> tuple[nn.Module | None, Residuals | None]:
+            if not is_local(branch):
+                return None, None
+            residuals = Residuals(name, len(branch.zero), self._place.lockstep)
+            return sharded_branch(branch, self._place, residuals), residuals
+
+        view = self._seen(branch, make)
+        if view.module is None or view.residuals is None:
+            return None
+        return cast("ControlBranch", view.module), view.residuals
+
+    def _seen(
+        self,
+        module: nn.Module,
+        make: Callable[[], tuple[nn.Module | None, Residuals | None]],
+    ) -> View:
+        """Return the view of *module*, made anew where its modules are others."""
+        now = structure(module)
+        known = self._views.get(module)
+        if known is None or known.structure != now:
+            known = self._views[module] = View(now, *make())
+        return known
+
+
+@attrs.frozen(eq=False)
+class View:
+    """A base or branch on this rank's tokens, and what it was made of.
+
+    module: None for a branch that runs whole. residuals: of a branch.
+    """
+
+    structure: tuple[int, ...]
+    module: nn.Module | None
+    residuals: Residuals | None
 
 
 def _run_as(run: RunBranch, view: ControlBranch) -> RunBranch:

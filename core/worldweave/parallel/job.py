@@ -29,7 +29,13 @@ from worldweave.generate.pipeline import Pipeline
 from worldweave.loading import config_of, usable_device
 from worldweave.parallel import agreement, layout, not_shared, parallelize
 from worldweave.parallel.handover import plan_for_all
-from worldweave.parallel.member import Member, PrefixStore, Store, stores_of_job
+from worldweave.parallel.member import (
+    Member,
+    PrefixStore,
+    Store,
+    kind_of_device,
+    stores_of_job,
+)
 from worldweave.parallel.watch import BEAT, BEATS, FAILED, Watch
 from worldweave.request.check import raise_all
 from worldweave.request.plan import Plan
@@ -229,16 +235,13 @@ def joined(*, device: str | None = None, asked: str | None = None) -> Iterator[J
 def device_of(member: Member, asked: str | None) -> torch.device:
     """Return the device of this process: a GPU of its own, or the CPU for all.
 
-    Raise WorldweaveError where there are fewer GPUs than processes on this machine.
+    Raise WorldweaveError where *asked* is neither cuda nor cpu, and where there are
+    fewer GPUs than processes on this machine.
     """
     if asked is None:
         asked = "cuda" if torch.cuda.is_available() else "cpu"
-    if asked != "cuda":
-        if torch.device(asked).type == "cuda":
-            raise WorldweaveError(
-                f"--device is {asked}, but each process has a GPU of its own; give cuda"
-            )
-        return usable_device(asked)
+    if kind_of_device(asked) == "cpu":
+        return usable_device("cpu")
     there = torch.cuda.device_count()
     if member.local_world > there:
         raise WorldweaveError(

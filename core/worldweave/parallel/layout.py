@@ -22,10 +22,15 @@ def read(text: str) -> dict[str, int]:
 
     Raise Problems naming everything in it that is wrong.
     """
+    if not text.strip():
+        raise Problems(["--layout is empty; give its parts, such as cfg=2,ulysses=4"])
     found: dict[str, int] = {}
     problems = []
-    for part in text.split(","):
-        name, _, value = part.strip().partition("=")
+    for part in map(str.strip, text.split(",")):
+        name, _, value = part.partition("=")
+        if not part:
+            problems.append(f"--layout {text!r} has a comma too many; take it out")
+            continue
         if name not in FIELDS:
             hint = did_you_mean(name, FIELDS) or f"; it has: {', '.join(FIELDS)}"
             problems.append(f"--layout has no part {name!r}{hint}")
@@ -34,7 +39,7 @@ def read(text: str) -> dict[str, int]:
             problems.append(f"--layout has {name} twice; keep one of them")
         known = _value(value, isinstance(FIELDS[name], bool))
         if isinstance(known, str):
-            problems.append(f"--layout {part.strip()!r}: give {name}={known}")
+            problems.append(f"--layout {part!r}: {name} is {known}")
         else:
             found[name] = known
     raise_all(problems)
@@ -90,7 +95,7 @@ def _value(text: str, is_switch: bool) -> Any:
     """Return what *text* says, or in words what it should."""
     if is_switch:
         return _TRUTHS.get(text.lower(), "true or false")
-    return int(text) if text.isdecimal() else "a whole number"
+    return int(text) if text.isdecimal() else "a whole number, such as 2"
 
 
 def _made(asked: Mapping[str, int]) -> ParallelPlan:

@@ -13,7 +13,16 @@ import attrs
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 from torch.distributed.rendezvous import rendezvous
 
-__all__ = ["Member", "PrefixStore", "Store", "stores_of_job"]
+from worldweave_registry import WorldweaveError
+
+__all__ = [
+    "Member",
+    "PrefixStore",
+    "Store",
+    "TCPStore",
+    "kind_of_device",
+    "stores_of_job",
+]
 
 #: For all processes to import torch and find each other.
 STARTING = timedelta(minutes=10)
@@ -54,6 +63,23 @@ class Member:
 
     def __str__(self) -> str:
         return f"rank {self.rank} of {self.world} (host {self.host})"
+
+
+def kind_of_device(asked: str) -> str:
+    """Return cpu or cuda, what processes that share a request compute on.
+
+    Raise WorldweaveError where *asked*, what --device says, is neither.
+    """
+    if asked in ("cpu", "cuda"):
+        return asked
+    if asked.startswith("cuda:"):
+        raise WorldweaveError(
+            f"--device is {asked}, but each process has a GPU of its own; give cuda"
+        )
+    raise WorldweaveError(
+        f"--device is {asked!r}, but processes that share a request compute on GPUs or "
+        "on the CPU; give cuda or cpu"
+    )
 
 
 def stores_of_job(member: Member) -> tuple[Store, Store]:

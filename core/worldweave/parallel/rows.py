@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from worldweave_kernels.parallel import ParallelPlan
 from worldweave_kernels.parallel.share import all_gather
 
 Edge = Literal["zeros", "replicate", "reflect", "circular"]
@@ -79,7 +80,20 @@ class Rows:
 
     def join(self, x: Tensor) -> Tensor:
         """Return the rows (..., H, W) of all ranks, in order, from *x* (..., n, W)."""
-        return gathered(x, self.counts, self.scale(x), self.group)
+        if self.group is None:
+            return x
+        scale = self.scale(x)
+        most = max(self.counts) * scale
+        mine = x.movedim(-2, 0)
+        if len(mine) < most:
+            mine = torch.cat([mine, mine.new_zeros(most - len(mine), *mine.shape[1:])])
+        every = mine.new_empty(len(self.counts) * most, *mine.shape[1:])
+        all_gather(every, mine.contiguous(), self.group)
+        if min(self.counts) < max(self.counts):
+            parts = every.view(len(self.counts), most, *mine.shape[1:])
+            held = [count * scale for count in self.counts]
+            every = torch.cat([part[:n] for part, n in zip(parts, held, strict=True)])
+        return every.movedim(0, -2).contiguous()
 
     def with_halo(
         self, x: Tensor, above: int, below: int, edge: Edge = "zeros"
@@ -124,9 +138,7 @@ class Rows:
         every = mine.new_empty(len(self.counts) * 2, *mean.shape)
         all_gather(every, mine.contiguous(), self.group)
         means, variances = every.view(-1, 2, *mean.shape).unbind(1)
-        # Elements of a rank are as its positions.
-        share = torch.tensor(self.counts, dtype=torch.float64, device=x.device)
-        share = (share / self.positions).view(-1, *[1] * mean.ndim)
+        share = _fractions(self.counts, x.device).view(-1, *[1] * mean.ndim)
         mean = (means * share).sum(0)
         spread = (means - mean).square()
         return mean, ((variances + spread) * share).sum(0)
@@ -163,25 +175,24 @@ def shared_counts(positions: int, ranks: int) -> tuple[int, ...]:
     return tuple(few + (rank < more) for rank in range(ranks))
 
 
-def gathered(
-    x: Tensor, counts: Sequence[int], scale: int, group: dist.ProcessGroup | None
-) -> Tensor:
-    """Return the rows of all ranks of *group* in order, from *x* (..., n, W) of this.
+def ranks_sharing(positions: int, plan: ParallelPlan) -> int:
+    """Return how many ranks share the rows of a picture: one or more for each of them.
 
-    counts: the positions of each rank, which may be none; scale: the rows of one.
+    They are those of the largest group in the mesh that the positions suffice for, and
+    all such groups do the same; 1: every rank does all of it.
     """
-    if group is None:
-        return x
-    most = max(counts) * scale
-    mine = x.movedim(-2, 0)
-    if len(mine) < most:
-        mine = torch.cat([mine, mine.new_zeros(most - len(mine), *mine.shape[1:])])
-    every = mine.new_empty(len(counts) * most, *mine.shape[1:])
-    all_gather(every, mine.contiguous(), group)
-    if min(counts) < max(counts):
-        own = [range(at * most, at * most + n * scale) for at, n in enumerate(counts)]
-        every = torch.cat([every[rows.start : rows.stop] for rows in own])
-    return every.movedim(0, -2).contiguous()
+    groups = (plan.world, plan.sequence, plan.ring, plan.ulysses, plan.cfg)
+    return max((size for size in groups if size <= positions), default=1)
+
+
+@lru_cache(maxsize=64)
+def _fractions(counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return each rank's part of all positions, fp64, made once: a copy to a GPU waits.
+
+    A norm's elements are shared as the positions are.
+    """
+    share = torch.tensor(counts, dtype=torch.float64)
+    return (share / sum(counts)).to(device)
 
 
 # The rank that has a row, and where in what it sends (or has); None: no row, but zeros.

@@ -22,6 +22,7 @@ from worldweave_kernels import qk_norm_rope_pack
 from worldweave_kernels.parallel import Ranks, Share
 from worldweave_kernels.parallel.attention import early_attention
 from worldweave_kernels.reference import rotate
+from worldweave_registry import WorldweaveError
 
 
 @attrs.define(eq=False)
@@ -106,7 +107,8 @@ class OnTokens(Trunk):
     ) -> dict[str, Any]:
         """Return what every block is given, positions and angles of these tokens."""
         share = self.place.share
-        key = (self.place.latent, share, step.fps, latent.device, ratios)
+        tables = tuple(map(_state, self.positions.parameters()))
+        key = (self.place.latent, share, step.fps, latent.device, ratios, tables)
         if key not in self.cut:
             size = self.place.latent
             all_of_it = latent.new_empty(1).expand(*latent.shape[:2], *size)
@@ -132,6 +134,31 @@ class ShardedBranch(OnTokens, CosmosBranch):
     """A branch whose hidden state lies on several ranks."""
 
 
+def _state(table: Tensor) -> tuple[Any, ...]:
+    """Return what changes with the values of *table*, but in inference mode."""
+    version = 0 if table.is_inference() else table._version
+    return table.data_ptr(), version, table.dtype
+
+
+def refuse_other_code(dit: DiT) -> None:
+    """Raise WorldweaveError for a DiT whose class replaces what is shared here."""
+    kind = type(dit)
+    if not _has_methods_of(DiT, kind):
+        raise WorldweaveError(
+            f"the base is a {kind.__name__}, which has code of its own; only "
+            "worldweave.model.dit.DiT itself can be shared by several processes"
+        )
+
+
+def structure(module: nn.Module) -> tuple[int, ...]:
+    """Return what changes where a module or a hook is put in, or taken out."""
+    return tuple(
+        part
+        for each in module.modules()
+        for part in (id(each), len(each._forward_hooks), len(each._forward_pre_hooks))
+    )
+
+
 def sharded_base(dit: DiT, place: Place) -> ShardedDiT:
     """Return *dit* as it runs on the tokens of *place*, with the same parameters."""
     return cast("ShardedDiT", _sharded(ShardedDiT, dit, place))
@@ -154,11 +181,9 @@ def is_local(branch: nn.Module) -> bool:
     """
     if not isinstance(branch, CosmosBranch):
         return False
-    kind = type(branch)
-    if any(
-        getattr(kind, name) is not getattr(CosmosBranch, name)
-        for name in ("__call__", "forward", "embed", "surroundings")
-    ):
+    if not _has_methods_of(CosmosBranch, type(branch)):
+        return False
+    if any("forward" in vars(each) for each in branch.modules()):
         return False
     with torch.device("meta"):
         plain = CosmosBranch(branch.config)
@@ -166,6 +191,11 @@ def is_local(branch: nn.Module) -> bool:
         each._forward_hooks or each._forward_pre_hooks for each in branch.modules()
     )
     return not any(hooked) and _kinds(branch) == _kinds(plain)
+
+
+def _has_methods_of(plain: type[Trunk], kind: type[nn.Module]) -> bool:
+    names = ("__call__", "forward", "embed", "surroundings")
+    return all(getattr(kind, name, None) is getattr(plain, name) for name in names)
 
 
 def _kinds(module: nn.Module) -> dict[str, Any]:

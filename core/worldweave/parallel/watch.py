@@ -4,6 +4,9 @@ Each process gives signs of life to the store of the job, from a thread of its o
 thread needs Python's lock for a moment every second: work may hold the lock (a call
 into C that does not let go of it) for less than `BEATS` seconds, or the process counts
 as dead.
+
+A node that dies while its processes still start, before their first sign of life, is
+found only after `FIRST_BEATS` seconds: until then it cannot be told from a slow disk.
 """
 
 from __future__ import annotations
@@ -23,8 +26,11 @@ from worldweave.parallel.member import Member, Store
 
 #: Seconds between two signs of life.
 BEAT = 1.0
-#: Beats of ours without one of theirs, after which a process counts as dead.
-BEATS = 20
+#: Beats of ours without one of theirs, after which a process counts as dead. Few, so
+#: that a job ends within 60 s: one more until we look, 2 x `TO_TELL` to tell, and 30 s
+#: that torchrun gives a process to end. Many, because work may hold Python's lock: on
+#: two busy cores 0.2 s at most while torch is imported and the tiny world is loaded.
+BEATS = 12
 #: As many before the first one: importing torch from a busy disk takes time.
 FIRST_BEATS = 300
 #: Seconds in which the first rank should have told what another one has to say.

@@ -103,7 +103,6 @@ GB200 = Cluster(
     ),
     across=None,
     multiprocessors=Figure(148, "", "published", _MAKER),
-    # 128 instead would lift the modelled 64 GPUs from 45x to 52x: measure it first.
     tile_rows=Figure(256, "rows", "assumed", "as FlashAttention-4, two tiles at once"),
 )
 

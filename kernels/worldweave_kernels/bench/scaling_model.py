@@ -45,7 +45,10 @@ _ITEM = 2  # bytes of bfloat16
 
 @dataclass(frozen=True)
 class Model:
-    """One design on one kind of GPU. *measured*: seconds of a block by U, if known."""
+    """One design on one kind of GPU. *measured*: seconds of a block by U, if known.
+
+    Where any are known, that of one GPU is: all other layouts are measured against it.
+    """
 
     gpu: Gpu
     design: Design
@@ -86,27 +89,43 @@ class Model:
     def _blocks(self, plan: ParallelPlan, together: int) -> Spent:
         """Return what *together* blocks of one depth take that attend at once."""
         attending, ideal_attending = self._attention(plan, together)
-        taken = self._measured(plan)
-        if taken is None:
+        if self.measured:
+            # At U = 1 nothing is lost to sharing: the rest of t(U) is imbalance.
+            alone = dict(self.measured)[1] / plan.sequence
+            taken = self._from_measured(plan)
+            compute, imbalance = together * alone, together * (taken - alone)
+            attending *= self._slower
+        else:
             others, ideal = self._local(plan)
             compute = together * ideal + ideal_attending
             imbalance = together * others + attending - compute
-        else:
-            # At U = 1 nothing is lost to sharing: the rest of t(U) is imbalance.
-            alone = dict(self.measured)[1] / plan.sequence
-            compute, imbalance = together * alone, together * (taken - alone)
         moved = self._exchange(plan, together, attending)
         return Spent(compute, imbalance).plus(moved)
 
-    def _measured(self, plan: ParallelPlan) -> float | None:
-        """Return the seconds of a block of this rank, where they were measured."""
-        known = dict(self.measured)
-        has_both = 1 in known and plan.ulysses in known
-        return known[plan.ulysses] if plan.ring == 1 and has_both else None
-
     def is_measured(self, plan: ParallelPlan) -> bool:
         """Tell whether the blocks of this layout were timed."""
-        return self._measured(plan) is not None
+        return plan.ring == 1 and plan.ulysses in dict(self.measured)
+
+    def _from_measured(self, plan: ParallelPlan) -> float:
+        """Return the seconds of a block of this rank: timed, or the model's, scaled.
+
+        Never the model's as they are: speed-ups are over the timed block of one GPU.
+        """
+        if self.is_measured(plan):
+            return dict(self.measured)[plan.ulysses]
+        return self._slower * self._modelled(plan)
+
+    @property
+    def _slower(self) -> float:
+        """How many times as long as modelled the block of one GPU was measured."""
+        return dict(self.measured)[1] / self._modelled(self.plan(1))
+
+    def _modelled(self, plan: ParallelPlan) -> float:
+        """Return the seconds of a block without exchanges, launches among them."""
+        figures = self.figures
+        gap = figures.graph_gap if self.design.graph else figures.gap
+        launches = self._launches(plan) * gap.value
+        return self._local(plan)[0] + self._attention(plan, 1)[0] + launches
 
     def rows(self, plan: ParallelPlan) -> int:
         """N: the tokens of a rank, padding included."""
@@ -197,7 +216,9 @@ class Model:
 
     def _overlap(self, plan: ParallelPlan) -> float:
         """Return the share of an exchange that is hidden, by heads of a rank."""
-        if not self.design.overlapped:
+        # With a ring nothing else is under way: two groups of NCCL could block each
+        # other. See worldweave_kernels.parallel.attention.
+        if not self.design.overlapped or plan.ring > 1:
             return 0.0
         has_chunks = self.work.shape.heads // plan.ulysses > 1
         figures = self.figures
@@ -229,20 +250,24 @@ class Model:
     def _with_launches(self, spent: Spent, plan: ParallelPlan) -> Spent:
         """Add the gaps between kernels, and what the host is late with."""
         work, design, figures = self.work, self.design, self.figures
-        count = work.blocks + work.branches * work.control_blocks
-        each = _LAUNCHES
-        each += _POINTWISE_OURS if design.fused else _POINTWISE_PLAIN
-        if plan.ulysses > 1:
-            each += (3 if design.packed else 8) + (2 if self._overlap(plan) else 0)
-        added = 1 if design.fused_add else 3 * work.branches
-        launches = count * each + work.control_blocks * (work.branches + added)
-        if self.measured and self.is_measured(plan):
-            return spent  # They are in what was measured.
+        added = min(1, work.branches) if design.fused_add else 3 * work.branches
+        launches = work.control_blocks * (work.branches + added)
+        if not self.measured:  # Measured blocks have theirs in them.
+            count = work.blocks + work.branches * work.control_blocks
+            launches += count * self._launches(plan)
         if design.graph:
             return spent._replace(launches=launches * figures.graph_gap.value)
         spent = spent._replace(launches=launches * figures.gap.value)
         late = max(0.0, launches * figures.host.value - spent.total)
         return spent._replace(launches=spent.launches + late)
+
+    def _launches(self, plan: ParallelPlan) -> int:
+        """Return the kernels of a block."""
+        design, each = self.design, _LAUNCHES
+        each += _POINTWISE_OURS if design.fused else _POINTWISE_PLAIN
+        if plan.ulysses > 1:
+            each += (3 if design.packed else 8) + (2 if self._overlap(plan) else 0)
+        return each
 
     # --- around the network ------------------------------------------------------
 
@@ -265,7 +290,10 @@ class Model:
             rows = work.latent[2]
             link = self._link(plan, 1 if plan.cfg == 1 else plan.sequence)
             exchanges = (work.branches + 1) * self.figures.halo.value
-            autoencoder *= -(-rows // plan.world) / rows
+            # As worldweave.parallel.rows: the largest group that the rows suffice for.
+            groups = (plan.world, plan.sequence, plan.ring, plan.ulysses, plan.cfg)
+            sharing = max((size for size in groups if size <= rows), default=1)
+            autoencoder *= -(-rows // sharing) / rows
             autoencoder += exchanges * link.latency.value
             autoencoder += (VIDEO + work.branches * latent) / link.rate
         return Serial(

@@ -52,7 +52,7 @@ def draw(found: Sequence[Scaling], folder: Path) -> list[Path]:
     work = found[0].setting.work
     figure.text(
         0.015, 1 - 0.45 / high,
-        "A model, not a measurement: a 5-second 720p video, "
+        f"{_kind(found)}: a 5-second 720p video, "
         f"{work.branches} branches, {work.steps} steps, each design against one GPU "
         "of its own.",
         size=9, color=QUIET, va="top",
@@ -64,6 +64,14 @@ def draw(found: Sequence[Scaling], folder: Path) -> list[Path]:
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     return plots.save(figure, folder / "scaling")
+
+
+def _kind(found: Sequence[Scaling]) -> str:
+    if any(one.setting.blocks for one in found):
+        return "A model; ours on blocks measured on one GPU, plain is modelled"
+    if any(one.setting.gpu.products.label == "measured" for one in found):
+        return "A model, at rates measured on one GPU"
+    return "A model, not a measurement"
 
 
 def _finding(one: Scaling) -> str:

@@ -3,6 +3,11 @@
 Around it each rank has N tokens and all heads; in it, the tokens of U ranks and a part
 of the heads (Ulysses, arXiv 2309.14509). R such groups hand keys and values round
 (arXiv 2310.01889) and merge what each of them gives by its log-sum-exp.
+
+With one such group every head is attended to as by one process, whatever the layout:
+bit by bit where `attention` does not look at how many heads there are. On a CPU it does
+not; on a GPU its num_splits="auto" cuts the keys into more shares where a rank has few
+heads, and results agree to rounding.
 """
 
 # B batch, L token, N token of a rank (with padding), H head, U rank of a group for
@@ -10,6 +15,7 @@ of the heads (Ulysses, arXiv 2309.14509). R such groups hand keys and values rou
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -38,7 +44,8 @@ def sequence_attention(
     chunks=plan.chunks, (C, U, B, N, 3, h, d), of the tokens of this rank. Several
     differ in H alone; none sees another: their heads lie side by side in one exchange
     there, one attention and one exchange back. With more chunks than one, one is under
-    way while another is attended to. *scale* is d ** -0.5 unless given.
+    way while another is attended to; not with a ring, which is under way then itself.
+    *scale* is d ** -0.5 unless given.
 
     Padding may hold anything: it is no key, and gets zeros. All ranks of the sequence
     call this at once, those that have nothing but padding too. *exchange* takes the
@@ -48,19 +55,19 @@ def sequence_attention(
     _refuse_misfit(packed, share, ranks)
     exchange = exchange or Exchange.of(ranks)
     chunks = ranks.plan.chunks
+    overlaps = chunks > 1 and ranks.plan.ring == 1
 
     def leave(chunk: int) -> Pending[Tensor]:
         send = _side_by_side([each[chunk] for each in packed])
-        return exchange.all_to_all(send, async_op=chunks > 1)
+        return exchange.all_to_all(send, async_op=overlaps)
 
-    coming = leave(0)
+    coming: Pending[Tensor] | None = None
     back = []
     for chunk in range(chunks):
-        received = coming.wait()
-        if chunk + 1 < chunks:
-            coming = leave(chunk + 1)
+        received = (coming or leave(chunk)).wait()
+        coming = leave(chunk + 1) if overlaps and chunk + 1 < chunks else None
         answer = attended(received, share, ranks, scale=scale, exchange=exchange)
-        back.append(exchange.all_to_all(answer, async_op=chunks > 1))
+        back.append(exchange.all_to_all(answer, async_op=overlaps))
     heads = [each.shape[-2] for each in packed]
     return joined([each.wait() for each in back], heads)
 
@@ -79,7 +86,8 @@ def early_attention(
 
     values, keys and queries are called in this order, once each. What one returns,
     (B, N, H, d) for each that attends, with positions, leaves while the next is
-    computed. Raise ValueError as `sequence_attention` does.
+    computed; before a ring begins, all has come. Raise ValueError as
+    `sequence_attention` does.
     """
     exchange = exchange or Exchange.of(ranks)
     ulysses, chunks = ranks.plan.ulysses, ranks.plan.chunks
@@ -96,11 +104,17 @@ def early_attention(
                 for each in zip(*parts, strict=True)
             ]
         )
+    overlaps = ranks.plan.ring == 1
+    if not overlaps:
+        for pending in itertools.chain(*under_way):
+            pending.wait()
     back = []
     for chunk in zip(*under_way, strict=True):
         v, k, q = (_in_a_row(each.wait()) for each in chunk)
-        answer = _attended(q, k, v, share, ranks, scale, exchange)
-        back.append(exchange.all_to_all(_rank_by_rank(answer, ulysses), async_op=True))
+        answer = _rank_by_rank(
+            _attended(q, k, v, share, ranks, scale, exchange), ulysses
+        )
+        back.append(exchange.all_to_all(answer, async_op=overlaps))
     return joined([each.wait() for each in back], heads)
 
 
@@ -148,8 +162,8 @@ def _attended(
 ) -> Tensor:
     """Return the attention (B, U * N, h, d) to the keys of all groups of the ring.
 
-    The queries of padding are left out, and have zeros: with one group, what is
-    computed for a head is what one process computes.
+    The queries of padding are left out, and have zeros: with one group, a head has the
+    queries and keys that it has on one process.
     """
     plan, own = ranks.plan, ranks.ring_index
     # In a group padding comes last.
@@ -181,18 +195,20 @@ def _around_the_ring(
     every rank, whichever came first.
     """
     results: dict[int, tuple[Tensor, Tensor]] = {}
+    # One copy, and one message a step: as projected each is a third of every row.
+    kv = torch.stack([k, v])
     for step in range(len(held)):
         group = (own - step) % len(held)
         # The next are under way while these are attended to.
         last = step + 1 == len(held)
-        coming = None if last else exchange.hand_on([k, v])
+        coming = None if last else exchange.hand_on(kv)
         if held[group] and q.shape[1]:
             there = slice(held[group])
             results[group] = attention(
-                q, k[:, there], v[:, there], scale=scale, return_lse=True
+                q, *kv[:, :, there].unbind(), scale=scale, return_lse=True
             )
         if coming is not None:
-            k, v = coming.wait()
+            kv = coming.wait()
     return _merged([results[group] for group in sorted(results)], q)
 
 

@@ -38,7 +38,9 @@ class Pending(Generic[T]):
 class Exchange:
     """The exchanges of a rank with its two groups. None: it is alone in that one.
 
-    All ranks of a group call the same methods in the same order. No gradient passes.
+    All ranks of a group call the same methods in the same order, and none has something
+    under way in both groups at once: NCCL does not promise that two communicators come
+    forward beside each other. No gradient passes.
     """
 
     def __init__(
@@ -76,27 +78,23 @@ class Exchange:
         works = [work] if under_way and work is not None else []
         return Pending(received, works, send)
 
-    def hand_on(self, tensors: Sequence[Tensor]) -> Pending[list[Tensor]]:
-        """Hand *tensors* to the next rank of the ring; receive those of the last.
+    def hand_on(self, send: Tensor) -> Pending[Tensor]:
+        """Hand *send* to the next rank of the ring; receive that of the one before.
 
-        They are as large on all ranks. Returns while they are under way.
+        It is as large on all ranks. Returns while it is under way.
         """
-        group = self._ring
-        sent = [each.contiguous() for each in tensors]
+        group, send = self._ring, send.contiguous()
         if group is None:
-            return Pending(sent)
-        received = [torch.empty_like(each) for each in sent]
+            return Pending(send)
+        received = torch.empty_like(send)
         at, size = dist.get_rank(group), dist.get_world_size(group)
         after = dist.get_global_rank(group, (at + 1) % size)
         before = dist.get_global_rank(group, (at - 1) % size)
         operations = [
-            dist.P2POp(operation, each, peer, group, tag)
-            for operation, peer, own in (
-                (dist.isend, after, sent), (dist.irecv, before, received)
-            )
-            for tag, each in enumerate(own)
-        ]  # fmt: skip
-        return Pending(received, dist.batch_isend_irecv(operations), sent)
+            dist.P2POp(dist.isend, send, after, group),
+            dist.P2POp(dist.irecv, received, before, group),
+        ]
+        return Pending(received, dist.batch_isend_irecv(operations), send)
 
 
 class VirtualExchange(Exchange):

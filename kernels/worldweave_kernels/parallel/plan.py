@@ -18,7 +18,8 @@ class ParallelPlan:
     shared by ring * ulysses ranks, all work but self-attention is done where they are.
 
     Switches, none of which changes a result by more than rounding. chunks: pieces that
-    the heads of a rank are cut into, one exchanged while another is attended to.
+    the heads of a rank are cut into, one exchanged while another is attended to; with
+    a ring they are exchanged and attended to in turn, and gain nothing.
     early_values: values leave before keys and queries are projected, which costs two
     exchanges more. shared_exchange: the base's block and those of the branches at its
     depth attend in one exchange. cuda_graph: what an evaluation launches is recorded

@@ -64,38 +64,46 @@ class Ranks:
                 f"the plan is for {plan.world} ranks ({plan}) but there are {there}; "
                 "start as many with torchrun, or give a plan for fewer"
             )
-        kind, order = device.type, torch.arange(plan.world)
-        sizes = (plan.cfg, plan.ring, plan.ulysses)
-        mesh = DeviceMesh(kind, order.view(sizes), mesh_dim_names=AXES)
-        along = {axis: (mesh, axis) for axis in AXES}
-        # Groups of several axes. Meshes beside the first, not flattened from it, which
-        # is private to torch; and none for ranks that are a group already: on a GPU
-        # each group keeps buffers of its own.
-        along["sequence"] = along["ulysses" if plan.ring == 1 else "ring"]
-        if plan.ring > 1 and plan.ulysses > 1:
-            halves, names = order.view(plan.cfg, plan.sequence), ("halves", "sequence")
-            flat = DeviceMesh(kind, halves, mesh_dim_names=names)
-            along["sequence"] = flat, "sequence"
-        along["everyone"] = along["sequence" if plan.cfg == 1 else "cfg"]
-        if plan.cfg > 1 and plan.sequence > 1:
-            flat = DeviceMesh(kind, order, mesh_dim_names=("everyone",))
-            along["everyone"] = flat, "everyone"
-        place = mesh.get_coordinate()
+        place = _place(plan, device.type)
         if place is None:
             return None
-        at_cfg, at_ring, at_ulysses = place
+        at, groups = place
         return cls(
             plan,
             device,
             rank=dist.get_rank(),
-            cfg_index=at_cfg,
-            ring_index=at_ring,
-            ulysses_index=at_ulysses,
-            **{name: _group(*of) for name, of in along.items()},
+            cfg_index=at.get("cfg", 0),
+            ring_index=at.get("ring", 0),
+            ulysses_index=at.get("ulysses", 0),
+            **groups,
         )
 
 
-def _group(mesh: DeviceMesh, axis: str) -> dist.ProcessGroup | None:
-    """Return this rank's group along *axis*, None where it is alone."""
-    group = mesh.get_group(axis)
-    return group if dist.get_world_size(group) > 1 else None
+def _place(
+    plan: ParallelPlan, kind: str
+) -> tuple[dict[str, int], dict[str, dist.ProcessGroup]] | None:
+    """Make the groups of *plan*; return this rank's index by axis, and its groups.
+
+    None beyond the plan. Axes of one rank are left out, and no set of ranks becomes a
+    group twice: on a GPU each keeps buffers of its own. All processes make all groups,
+    whoever is in them: NCCL splits them off the group of all, which waits for all.
+    """
+    sizes = {axis: size for axis in AXES if (size := getattr(plan, axis)) > 1}
+    order = torch.arange(plan.world)
+    mesh = DeviceMesh(kind, order.view(*sizes.values()), mesh_dim_names=tuple(sizes))
+    # Groups of several axes are made beside: flattening a mesh is private to torch.
+    flat = mesh if len(sizes) == 1 else DeviceMesh(kind, order)
+    half: dist.ProcessGroup | None = None
+    if len(sizes) == 3:
+        halves = order.view(plan.cfg, plan.sequence).tolist()
+        half, _ = dist.new_subgroups_by_enumeration(halves)  # type: ignore[no-untyped-call]
+    place = mesh.get_coordinate()
+    if place is None:
+        return None
+    groups = {axis: mesh.get_group(axis) for axis in sizes}
+    groups["everyone"] = flat.get_group()
+    if half is not None:
+        groups["sequence"] = half
+    elif plan.sequence > 1:
+        groups["sequence"] = groups["everyone" if plan.cfg == 1 else list(sizes)[-1]]
+    return dict(zip(sizes, place, strict=True)), groups

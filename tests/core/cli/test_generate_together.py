@@ -3,21 +3,26 @@
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+from torch.distributed.elastic.rendezvous import RendezvousParameters
 
+import worldweave.cli as cli
+from worldweave.cli import job
 from worldweave.io import video
+from worldweave.parallel import launch
 
 REQUEST = (
     "--video in.mp4 --prompt 'a street by day' --control edge=0.6 --control vis=0.4 "
     "--weights edge=edge.safetensors --weights vis=vis.safetensors --steps 1 --seed 3 "
-    "--max-frames 9"
+    "--max-frames 9 --device cpu"
 )
-TOGETHER = "--gpus 2 --device cpu"
+TOGETHER = "--gpus 2"
 
 #: Python imports it at its start: harm that comes from outside.
 HARM = """
@@ -165,9 +170,124 @@ def test_gpus_that_are_not_there_are_refused(run, out, monkeypatch):
 
     for count, words in ((0, "add --device cpu"), (3, "has 3; give --gpus 3")):
         monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
-        ran = run("generate", *shlex.split(REQUEST), "--gpus", 4, "--out", out)
+        flags = ["--device", "cuda", "--gpus", 4, "--out", out]
+        ran = run("generate", *shlex.split(REQUEST), *flags)
         assert ran.code == 2
         assert words in ran.stderr
+
+
+@pytest.mark.parametrize("device", ["nonsense", "mps", "cuda:0"])
+def test_a_device_that_cannot_be_shared_is_refused(refused, out, device):
+    flags = [*shlex.split(TOGETHER), "--device", device, "--out", out]
+    (line,) = refused("generate", *shlex.split(REQUEST), *flags)
+    assert device in line
+    assert "give cuda" in line
+
+
+def test_mistakes_in_the_request_are_told_before_anything_starts(
+    refused, out, monkeypatch
+):
+    def started(*_):
+        raise AssertionError("torchrun was started")
+
+    monkeypatch.setattr(launch, "elastic_launch", started)
+    words = shlex.split(f"{REQUEST} {TOGETHER}")
+    (line,) = refused("generate", *words, "--out", out.with_suffix(".gif"))
+    assert "has no suffix of a video" in line
+    spec = out.parent.parent / "spec.json"
+    spec.write_text('{"stepz": 3}')
+    (line,) = refused("generate", *words, "--spec", spec, "--out", out)
+    assert "did you mean 'steps'" in line
+
+
+@pytest.fixture
+def as_rank(monkeypatch):
+    """Let this process look like one of two that torchrun has started."""
+
+    def as_rank_(rank):
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+
+    return as_rank_
+
+
+def test_what_runs_in_one_process_is_refused_in_many_and_that_told_once(
+    run, as_rank, out, monkeypatch
+):
+    monkeypatch.setattr(cli, "SILENT", 0.0)
+    told = []
+    for rank in (0, 1):
+        as_rank(rank)
+        ran = run("replay", "made.manifest.json", "--out", out)
+        assert ran.code == 2
+        told += ran.stderr.splitlines()
+    assert told == [
+        "worldweave: worldweave replay runs in one process; start it without torchrun"
+    ]
+
+
+def test_where_a_silent_process_leaves_the_one_that_tells_has_had_its_time(
+    run, as_rank, monkeypatch
+):
+    monkeypatch.setattr(cli, "SILENT", 0.5)
+    as_rank(1)
+    begun = time.monotonic()
+    assert run("replay", "made.manifest.json").stderr == ""
+    assert time.monotonic() - begun > 0.5
+
+
+def test_only_who_has_started_all_says_that_ctrl_c_stopped_them(
+    run, as_rank, out, monkeypatch
+):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, "given", stopped)
+    words = shlex.split(f"{REQUEST} {TOGETHER}")
+    ran = run("generate", *words, "--out", out)
+    assert (ran.code, ran.stderr.count("stopped")) == (130, 1)
+    monkeypatch.setattr(cli, "_refuse_torchrun", stopped)
+    as_rank(0)
+    ran = run("generate", *words, "--out", out)
+    assert (ran.code, ran.stderr) == (130, "")
+
+
+def ended(tmp_path, code, rank=0):
+    """Return what the launcher makes of a process that ends without a note."""
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+    failure = ProcessFailure(
+        local_rank=rank, pid=1, exitcode=code, error_file=str(tmp_path / "none")
+    )
+    return launch._told({rank: failure}, 2)
+
+
+def test_the_launcher_tells_only_what_a_process_could_not(tmp_path, capsys):
+    for code in (1, 2, 3):
+        assert ended(tmp_path, code) == code
+    assert capsys.readouterr().err == ""
+    # Of a machine's processes the first speaks.
+    assert ended(tmp_path, 3, rank=1) == 3
+    assert "rank 1 of 2" in capsys.readouterr().err
+
+
+def test_only_a_kill_may_be_memory_that_ran_out(tmp_path, capsys):
+    assert ended(tmp_path, -9) == 128 + 9
+    assert "SIGKILL; the system's log may tell why" in capsys.readouterr().err
+    assert ended(tmp_path, -11) == 128 + 11
+    assert capsys.readouterr().err.endswith("was killed by SIGSEGV\n")
+
+
+def test_what_a_job_listens_on_is_reached_from_this_machine_alone():
+    parameters = RendezvousParameters("worldweave", "", "one", 1, 1)
+    meeting = launch.OnThisMachine(parameters)
+    found = meeting.next_rendezvous().bootstrap_store_info
+    assert found.master_addr == "127.0.0.1"
+    with pytest.raises((ConnectionRefusedError, TimeoutError)):
+        socket.create_connection(("127.0.0.2", found.master_port), timeout=5).close()
+    with socket.create_connection((found.master_addr, found.master_port), timeout=5):
+        pass
 
 
 def test_a_layout_needs_processes(refused, out):

@@ -112,3 +112,10 @@ def test_decoded_values_are_rounded_and_clamped() -> None:
 def test_values_that_are_not_finite_do_not_become_a_picture(value: float) -> None:
     with pytest.raises(ValueError, match="not finite"):
         to_frames(torch.full((1, 3, 1, 2, 2), value))
+
+
+def test_frames_that_are_read_only_or_run_backwards_are_taken() -> None:
+    frames = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
+    right = to_unit(frames[:, ::-1].copy())
+    frames.flags.writeable = False
+    assert torch.equal(to_unit(frames[:, ::-1]), right)

@@ -1,10 +1,12 @@
 """Ranks together compute what one process computes."""
 
+import attrs
 import pytest
 import torch
 from torch import nn
 
 from worldweave import ControlBranch
+from worldweave.blame import NamedBranch
 from worldweave.executor import Alone
 from worldweave.model.branch import CosmosBranch
 from worldweave.model.config import DiTConfig
@@ -204,12 +206,138 @@ def test_a_branch_that_looks_around_is_run_whole_and_said_to_be():
     assert not executor.runs_whole(CosmosBranch(CONFIG))
 
 
+def in_a_row(layout):
+    """The outputs of one executor under one setting after another, and of `Alone`."""
+    base, branches, latent, steps, hints, maps = world_of(torch.float32)
+    parallel = InParallel(Ranks.join(ParallelPlan(**layout)))
+    padding = torch.zeros(1, 1, *LATENT)
+    padding[..., -2:] = 1.0
+    shorter = {name: hint[:, :, :2] for name, hint in hints.items()}
+    short_maps = {name: map_[:, :2] for name, map_ in maps.items()}
+    short_steps = [each._replace(condition_mask=None) for each in steps]
+    slower = [each._replace(fps=12.0) for each in steps]
+    padded = [each._replace(padding_mask=padding) for each in steps]
+    settings = [
+        (latent, steps, hints, maps),
+        (latent, slower, hints, maps),
+        (latent[:, :, :2], short_steps, shorter, short_maps),
+        (latent, padded, hints, maps),
+        (latent, steps, hints, maps),
+    ]
+    made = []
+    for given in settings:
+        args = (base, branches, *given)
+        made.append((parallel.outputs(*args), Alone().outputs(*args)))
+    # What is learned anew or put in another place shows at once.
+    base.positions.t.mul_(1.5)
+    base.blocks[1].mlp = type(base.blocks[1].mlp)(CONFIG)
+    for parameter in base.blocks[1].mlp.parameters():
+        parameter.requires_grad_(False).fill_(0.01)
+    args = (base, branches, *settings[0])
+    made.append((parallel.outputs(*args), Alone().outputs(*args)))
+    return made
+
+
+def test_other_sizes_rates_masks_and_weights_one_after_another(ranks):
+    for rank in ranks(2, in_a_row, {"ulysses": 2}):
+        for found, wanted in rank:
+            assert furthest([found], wanted) < 1e-5
+
+
+def complaint(layout, what):
+    """What is said of something that does not fit."""
+    base, branches, latent, steps, hints, maps = world_of(torch.float32)
+    branches = {"edge": branches["edge"]}
+    if what == "hint":
+        hints["edge"] = hints["edge"].transpose(-1, -2)
+    if what == "blocks":
+        branches["edge"] = CosmosBranch(attrs.evolve(CONFIG, control_blocks=4))
+    if what == "map":
+        maps["edge"] = maps["edge"][:, :1]
+    try:
+        executor = InParallel(Ranks.join(ParallelPlan(**layout)))
+        executor.outputs(base, branches, latent, steps, hints, maps)
+    except ValueError as error:
+        return f"{type(error).__name__}: {error}"
+    return "computed"
+
+
+@pytest.mark.parametrize("what", ["hint", "blocks", "map"])
+def test_what_does_not_fit_is_told_as_one_process_tells_it(ranks, what):
+    (alone,) = ranks(1, complaint, {}, what)
+    assert alone != "computed"
+    assert ranks(2, complaint, {"ulysses": 2}, what) == [alone] * 2
+
+
+def half_gone(layout, rank):
+    """What fails where a rank leaves in the middle of an exchange."""
+    import torch.distributed as dist
+
+    base, branches, *rest = world_of(torch.float32)
+    named = {
+        name: NamedBranch(name, find(name), branches[name])
+        for name in ("depth", "edge")
+    }
+    executor = InParallel(Ranks.join(ParallelPlan(**layout)))
+    if dist.get_rank() == rank:
+        return "left"
+    plain, dist.all_to_all_single = dist.all_to_all_single, raising
+    try:
+        executor.outputs(base, named, *rest)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        dist.all_to_all_single = plain
+    return "computed"
+
+
+def raising(*_, **__):
+    raise RuntimeError("[gloo] Connection closed by peer")
+
+
+def find(name):
+    import worldweave
+
+    return worldweave.discover().find(name)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_exchange_that_fails_is_no_branch_s_fault(ranks, shared):
+    layout = {"ulysses": 2, "shared_exchange": shared}
+    said = ranks(2, half_gone, layout, 1)
+    assert said[0] == "RuntimeError: [gloo] Connection closed by peer"
+
+
 # Slips in what lies around the attention: each must show
 
 
 def swap_the_halves_of_guidance():
     plain = InParallel._both_halves
-    InParallel._both_halves = lambda self, rows: plain(self, rows).flip(0)
+    InParallel._both_halves = lambda self, made: plain(self, made).flip(0)
+
+
+def take_the_hint_of_other_tokens():
+    plain = executor_module.strip
+
+    def slip(x, share, patch):
+        return (
+            plain(x, share, patch).flip(-1)
+            if x.shape[1] == 4
+            else plain(x, share, patch)
+        )
+
+    executor_module.strip = slip
+
+
+def leave_the_residuals_of_a_whole_branch_uncut():
+    plain = executor_module.strip_tokens
+
+    def slip(x, share):
+        if x.ndim < 5:
+            return plain(x, share)
+        return x.flatten(1, 3)[:, : share.size][:, None, None]
+
+    executor_module.strip_tokens = slip
 
 
 def forget_which_frames_are_given():
@@ -254,16 +382,19 @@ def take_the_map_of_other_tokens():
 
 
 def gather_in_another_order():
-    plain = Share.join
+    plain = executor_module.all_gather
 
-    def slip(self, x, dim, group):
-        return plain(self, x, dim, group).roll(self.size, dim)
+    def slip(into, mine, group):
+        plain(into, mine, group)
+        into.copy_(into.roll(len(mine), 0))
 
-    Share.join = slip
+    executor_module.all_gather = slip
 
 
 SLIPS = [
     swap_the_halves_of_guidance,
+    take_the_hint_of_other_tokens,
+    leave_the_residuals_of_a_whole_branch_uncut,
     forget_which_frames_are_given,
     take_positions_of_other_tokens,
     turn_by_angles_of_other_tokens,

@@ -1,6 +1,7 @@
 """How processes become one job: what they hand over, agree on and say at the end."""
 
 import os
+import time
 from fractions import Fraction
 
 import attrs
@@ -124,20 +125,32 @@ def matched(store, facts):
     rank, world = dist.get_rank(), dist.get_world_size()
     job = a_job(store, rank, world)
     try:
+        if rank:
+            job._agree("versions", facts[rank])
+            return "agreed", job.store.check(["compared"])
+        # All others have told their facts, and wait: nobody may go on meanwhile.
+        job.store.wait([f"facts/versions/{other}" for other in range(1, world)])
+        time.sleep(0.3)
+        job.store.set("compared", "")
         job._agree("versions", facts[rank])
     except Problems as error:
         job.store.set("agreed/versions", "")
         return error.problems
-    return "agreed"
+    return "agreed", True
 
 
-def test_the_first_finds_what_differs_and_nobody_goes_on_before(ranks, store):
+def test_nobody_goes_on_before_the_first_has_compared(ranks, store):
+    assert ranks(3, matched, store, [{"a": "1"}] * 3) == [("agreed", True)] * 3
+
+
+def test_the_first_finds_what_differs(ranks, store):
     facts = [{"a": "1", "b": "1"}, {"a": "2", "b": "1"}, {"a": "1", "b": "3"}]
-    told, *_ = ranks(3, matched, store, facts)
+    told, *others = ranks(3, matched, store, facts)
     assert list(told) == [
         "rank 1 (host here) has a 2 but rank 0 has 1",
         "rank 2 (host here) has b 3 but rank 0 has 1",
     ]
+    assert others == [("agreed", True)] * 2
 
 
 def weighed(store, files):
@@ -220,6 +233,8 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
         device_of(member(), None)
     with pytest.raises(WorldweaveError, match="a GPU of its own; give cuda"):
         device_of(member(), "cuda:1")
+    with pytest.raises(WorldweaveError, match="is 'mps'"):
+        device_of(member(), "mps")
 
 
 def test_a_member_is_what_torchrun_says():

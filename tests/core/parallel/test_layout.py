@@ -24,11 +24,13 @@ def test_all_parts_of_a_layout_can_be_asked_for():
     ("text", "words"),
     [
         ("ulyses=4", "did you mean 'ulysses'"),
-        ("cfg=two", "give cfg=a whole number"),
-        ("cuda_graph=1", "give cuda_graph=true or false"),
+        ("cfg=two", "--layout 'cfg=two': cfg is a whole number, such as 2"),
+        ("cuda_graph=1", "--layout 'cuda_graph=1': cuda_graph is true or false"),
         ("cfg=1,cfg=2", "cfg twice"),
         ("cfg=3", "give 1 or 2"),
-        ("", "has no part ''"),
+        ("", "--layout is empty"),
+        ("cfg=2,", "--layout 'cfg=2,' has a comma too many"),
+        ("=2", "has no part ''"),
         ("ring=0", "ring is 0"),
     ],
 )

@@ -9,7 +9,7 @@ import worldweave
 from worldweave import WorldweaveError
 from worldweave.io.sizes import to_unit
 from worldweave.parallel import not_shared, parallelize
-from worldweave_kernels.parallel import ParallelPlan
+from worldweave_kernels.parallel import ParallelPlan, Ranks
 
 #: All that ship weights for the tiny world; two are made from the video.
 MODALITIES = ("depth", "edge", "hdmap", "lidar", "seg", "vis")
@@ -247,9 +247,24 @@ def test_a_process_beyond_the_plan_is_told(ranks):
     assert third.startswith("this process is beyond the 2 of the plan; start 2, or ask")
 
 
-def test_the_model_computes_as_before(pipeline):
-    before = pipeline.generate(video=source()[:1], steps=1).frames
-    parallelize(pipeline, ParallelPlan())
-    with torch.no_grad():
-        after = pipeline.generate(video=source()[:1], steps=1).frames
-    assert np.array_equal(before, after)
+def before_and_after(layout):
+    pipeline = worldweave.load(modalities=["edge"])
+    settings = {"video": source()[:1], "steps": 1}
+    before = pipeline.generate(**settings).frames
+    parallelize(pipeline, ParallelPlan(**layout)).generate(**settings)
+    return np.array_equal(before, pipeline.generate(**settings).frames)
+
+
+def test_the_pipeline_it_was_made_of_computes_as_before(ranks):
+    assert ranks(2, before_and_after, {"ulysses": 2}) == [True, True]
+
+
+def test_a_pipeline_is_made_parallel_once(pipeline):
+    with pytest.raises(WorldweaveError, match="parallel already; give the one it was"):
+        parallelize(parallelize(pipeline, ParallelPlan()), ParallelPlan())
+
+
+def test_ranks_of_another_plan_are_refused(pipeline):
+    ranks = Ranks(ParallelPlan(), torch.device("cpu"))
+    with pytest.raises(WorldweaveError, match=r"joined for cfg 1 .* plan is cfg 2"):
+        parallelize(pipeline, ParallelPlan(cfg=2), ranks=ranks)

@@ -18,7 +18,12 @@ from worldweave.parallel.row_layers import (
     halo_of,
     sharing_rows,
 )
-from worldweave.parallel.rows import CannotShareRows, Rows, shared_counts
+from worldweave.parallel.rows import (
+    CannotShareRows,
+    Rows,
+    ranks_sharing,
+    shared_counts,
+)
 from worldweave_kernels.parallel import ParallelPlan, Ranks
 
 Run = Callable[..., list[Any]]
@@ -60,6 +65,22 @@ def test_shares_differ_by_one_at_most_and_none_is_lost(
     assert sum(counts) == positions
     assert max(counts) - min(counts) <= 1
     assert list(counts) == sorted(counts, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("plan", "by_positions"),
+    [
+        (ParallelPlan(), {1: 1, 5: 1}),
+        (ParallelPlan(ring=4), {4: 4, 3: 1}),
+        (ParallelPlan(cfg=2, ring=2, ulysses=4), {88: 16, 15: 8, 7: 4, 3: 2, 1: 1}),
+        (ParallelPlan(cfg=2, ring=8, ulysses=8), {128: 128, 88: 64, 44: 8, 5: 2}),
+    ],
+)
+def test_the_largest_group_that_the_positions_suffice_for_shares_them(
+    plan: ParallelPlan, by_positions: dict[int, int]
+) -> None:
+    for positions, sharing in by_positions.items():
+        assert ranks_sharing(positions, plan) == sharing
 
 
 def exchanged(world: int, positions: int) -> tuple[list[str], int]:

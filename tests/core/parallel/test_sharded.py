@@ -7,12 +7,19 @@ import pytest
 import torch
 from torch import nn
 
+from worldweave import WorldweaveError
 from worldweave.model.branch import CosmosBranch
 from worldweave.model.config import DiTConfig
 from worldweave.model.dit import DiT
 from worldweave.parallel.executor import InParallel
 from worldweave.parallel.lockstep import Lockstep
-from worldweave.parallel.sharded import Place, Residuals, is_local, sharded_base
+from worldweave.parallel.sharded import (
+    Place,
+    Residuals,
+    is_local,
+    refuse_other_code,
+    sharded_base,
+)
 from worldweave_kernels.parallel import ParallelPlan, Ranks, Share
 
 CONFIG = DiTConfig(
@@ -59,6 +66,13 @@ def with_a_hook():
     return branch
 
 
+def with_a_forward_of_its_own():
+    branch = CosmosBranch(CONFIG)
+    branch.mine = branch.forward
+    branch.forward = lambda *given: branch.mine(*given)
+    return branch
+
+
 def with_one_more():
     branch = CosmosBranch(CONFIG)
     branch.extra = nn.Conv3d(1, 1, 3)
@@ -77,9 +91,17 @@ def test_cosmos_branch_works_token_by_token(kind):
         lambda: nn.Linear(2, 2),
         with_other_modules,
         with_a_hook,
+        with_a_forward_of_its_own,
         with_one_more,
     ],
-    ids=["overridden", "another class", "other modules", "a hook", "one more"],
+    ids=[
+        "overridden",
+        "another class",
+        "other modules",
+        "a hook",
+        "a forward of its own",
+        "one more",
+    ],
 )
 def test_whatever_replaces_a_part_of_it_may_look_around(make):
     assert not is_local(make())
@@ -104,6 +126,17 @@ def test_the_base_stays_as_it_was(place):
     sharded_base(base, place)
     assert {name: type(each) for name, each in base.named_modules()} == before
     assert type(base) is DiT
+
+
+class Otherwise(DiT):
+    def forward(self, *given):
+        return 2 * super().forward(*given)
+
+
+def test_a_base_with_code_of_its_own_is_refused():
+    refuse_other_code(DiT(CONFIG))
+    with pytest.raises(WorldweaveError, match="the base is a Otherwise, which has"):
+        refuse_other_code(Otherwise(CONFIG))
 
 
 def test_residuals_are_as_many_as_promised_and_come_in_order():

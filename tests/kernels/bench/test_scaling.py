@@ -1,21 +1,18 @@
-"""The model of scaling: its parts on paper, its fit, its aims, what it reads."""
+"""The model of scaling: its parts on paper, its fit, its aims, what is told."""
 
 import dataclasses
-import json
 
 import pytest
 
 from worldweave_kernels import roofline
 from worldweave_kernels.bench import (
     communication,
-    ranks,
     scaling,
-    scaling_measured,
     scaling_model,
+    scaling_report,
 )
 from worldweave_kernels.bench.communication import GB200, H200, OVER_PREDICTION, Figure
 from worldweave_kernels.bench.rank_block import COSMOS_7B
-from worldweave_kernels.bench.results import Ceiling, Machine, Results, Row, Timing
 from worldweave_kernels.bench.scaling_figures import (
     ASSUMED,
     DESIGNS,
@@ -32,12 +29,16 @@ from worldweave_kernels.bench.scaling_figures import (
 from worldweave_kernels.bench.scaling_fit import fitted
 from worldweave_kernels.bench.scaling_model import Model
 from worldweave_kernels.bench.scaling_study import (
-    ablation,
     lines,
     scale,
-    sensitivity,
     settle,
 )
+
+
+@pytest.fixture(scope="module")
+def studies():
+    """All that is told of both GPUs: several tests look at parts of it."""
+    return {name: scale(name, [1, 64], Work()) for name in GPUS}
 
 
 def figure(value):
@@ -207,7 +208,7 @@ def test_what_surrounds_diffusion_takes_the_paper_s_time_on_one_gpu_and_any_numb
         assert model().forecast(gpus).serial.around == pytest.approx(0.7)
 
 
-@pytest.mark.parametrize(("gpus", "rows"), [(4, 22), (64, 2), (88, 1), (128, 1)])
+@pytest.mark.parametrize(("gpus", "rows"), [(4, 22), (64, 2), (88, 1), (128, 2)])
 def test_rows_of_the_latent_are_shared_as_far_as_they_go(gpus, rows):
     alone = model(design=OURS).forecast(1).serial.autoencoder
     link = GB200.inside if gpus <= 64 else GPUS["GB200"].beyond
@@ -277,8 +278,8 @@ def test_a_gap_below_zero_is_none():
     assert found.gpu.efficiency.value == pytest.approx(alone.gpu.efficiency.value)
 
 
-def test_the_fit_to_the_paper_is_as_good_as_the_page_says():
-    found = settle("GB200", Work()).fit
+def test_the_fit_to_the_paper_is_as_good_as_the_page_says(studies):
+    found = studies["GB200"].setting.fit
     assert [row.paper for row in found.residuals] == list(PAPER)
     assert found.worst < 0.05
     above = [
@@ -290,8 +291,8 @@ def test_the_fit_to_the_paper_is_as_good_as_the_page_says():
     assert narrow.figures.gap.value == pytest.approx(8e-6, abs=0.5e-6)
 
 
-def test_what_is_fitted_of_gb200_is_no_figure_of_h200_but_the_gap():
-    gb, h = settle("GB200", Work()), settle("H200", Work())
+def test_what_is_fitted_of_gb200_is_no_figure_of_h200_but_the_gap(studies):
+    gb, h = studies["GB200"].setting, studies["H200"].setting
     assert h.gpu == GPUS["H200"]
     assert h.figures == gb.figures
     assert gb.gpu != GPUS["GB200"]
@@ -302,8 +303,8 @@ def test_what_is_fitted_of_gb200_is_no_figure_of_h200_but_the_gap():
 # --- what is told --------------------------------------------------------------
 
 
-def test_the_aims_are_judged_by_what_the_model_says():
-    one = scale("GB200", [1, 64], Work())
+def test_the_aims_are_judged_by_what_the_model_says(studies):
+    one = studies["GB200"]
     first, second, third = scaling.to_plain([one])["clusters"][0]["aims"]
     assert first["is_reached"] == (first["ours"] >= 45)
     assert 38 < first["plain"] < 45 < first["ours"]
@@ -319,9 +320,8 @@ def test_the_aims_are_judged_by_what_the_model_says():
 
 
 @pytest.mark.parametrize("name", GPUS)
-def test_the_ablation_goes_from_plain_to_ours(name):
-    setting = settle(name, Work())
-    steps = ablation(setting)
+def test_the_ablation_goes_from_plain_to_ours(name, studies):
+    setting, steps = studies[name].setting, studies[name].ablation
     assert [each.what for each in steps] == ["plain", *STEPS.values()]
     for step, design in ((steps[0], PLAIN), (steps[-1], OURS)):
         (line,) = lines(setting, design, [64])
@@ -330,8 +330,8 @@ def test_the_ablation_goes_from_plain_to_ours(name):
         assert step.speedup == pytest.approx(line.speedup)
 
 
-def test_each_case_of_the_sensitivity_changes_what_it_says():
-    cases = {each.what: each for each in sensitivity("GB200", Work())}
+def test_each_case_of_the_sensitivity_changes_what_it_says(studies):
+    cases = {each.what: each for each in studies["GB200"].sensitivity}
     usual = cases["as assumed"]
     assert cases["nothing of an exchange hidden"].ours == pytest.approx(usual.ours)
     assert cases["60% hidden of one head's, too"].ours > usual.ours
@@ -345,9 +345,9 @@ def test_each_case_of_the_sensitivity_changes_what_it_says():
     assert rows.gap > 2 * usual.gap
 
 
-def test_every_figure_has_a_label_and_a_source():
-    for name in GPUS:
-        setting = settle(name, Work())
+def test_every_figure_has_a_label_and_a_source(studies):
+    for study in studies.values():
+        setting = study.setting
         found = [*told(setting.gpu), *told(setting.figures)]
         assert len({each for each, _ in found}) == len(found) > 25
         for what, each in found:
@@ -355,113 +355,29 @@ def test_every_figure_has_a_label_and_a_source():
             assert each.label in ("assumed", "published", "fitted")
 
 
-# --- what was measured ---------------------------------------------------------
+def test_a_row_says_how_much_of_it_is_fitted(studies):
+    said = {
+        (name, design): {line.label for line in rows}
+        for name, study in studies.items()
+        for design, rows in study.lines.items()
+    }
+    assert said == {
+        ("H200", "plain"): {"assumed, gap fitted"},
+        ("H200", "ours"): {"assumed or published"},
+        ("GB200", "plain"): {"two fitted, rest assumed"},
+        ("GB200", "ours"): {"one fitted, rest assumed"},
+    }
 
 
-def machine(name):
-    return Machine(
-        device="cuda:0", name=name, driver=None, python="", torch="", triton=None,
-        threads=1, commit="abc", date="2026-11-21T00:00:00",
-    )  # fmt: skip
+def test_ours_of_an_h200_is_the_same_whatever_was_fitted(studies):
+    """What its label says: nothing that was fitted is in it."""
+    setting = studies["H200"].setting
+    raw = Model(GPUS["H200"], OURS, ASSUMED, Work()).forecast(64)
+    assert setting.model(OURS).forecast(64) == raw
 
 
-def timing(seconds):
-    return Timing(median=seconds, low=seconds, high=seconds, repeats=3)
-
-
-def of_blocks(path, name="NVIDIA H200", times=None, **changes):
-    times = {1: 0.1, 2: 0.06, 4: 0.03, 8: 0.02} if times is None else times
-    rows = [
-        ranks.RankRow(gpus=u, guidance=1, ranks=u, mode=mode, time=timing(slow * t))
-        for mode, slow in (("eager", 2), ("graph", 1))
-        for u, t in times.items()
-    ]
-    whole = ranks.RankResults(
-        machine=machine(name), shape="cosmos-7b", dtype="bfloat16", cluster="H200",
-        rows=tuple(rows),
-    )  # fmt: skip
-    path.write_text(dataclasses.replace(whole, **changes).to_json())
-    return path
-
-
-def of_rates(path, name="NVIDIA B200", seconds=0.04, **changes):
-    sizes = {"L": 56320, "M": 56320, "D": 4096, "H": 32}
-    work = roofline.attention(56320, 56320, 32, 128)
-    row = Row(
-        op="attention", mode="forward", shape=sizes, dtype="bfloat16",
-        provider="fa4", kind="library", bytes=work.bytes, flops=work.flops,
-        time=timing(seconds), error=0.0, tolerance=1.0,
-    )  # fmt: skip
-    wrong = dataclasses.replace(row, time=timing(0.001), error=2.0)
-    few = dataclasses.replace(row, time=timing(0.001), shape={**sizes, "H": 1})
-    ceiling = Ceiling(dtype="bfloat16", bandwidth=6.5e12, flops=1.7e15)
-    whole = Results(machine=machine(name), ceilings=(ceiling,), rows=(row, wrong, few))
-    path.write_text(dataclasses.replace(whole, **changes).to_json())
-    return path
-
-
-def test_measured_blocks_take_the_place_of_ours_where_they_are_known(tmp_path):
-    measured = scaling_measured.read(of_blocks(tmp_path / "b.json"))
-    setting = settle("H200", Work(branches=0), measured=measured)
-    rows = {
-        line.gpus: line for line in lines(setting, OURS, [1, 2, 4, 8, 16, 32])
-    }  # fmt: skip
-    once = 36 * 28
-    assert rows[1].told.network.compute == pytest.approx(2 * once * 0.1)
-    assert rows[1].told.network.launches == 0
-    assert rows[4].told.network.compute == pytest.approx(once * 0.05)
-    assert rows[4].told.network.imbalance == pytest.approx(once * 0.01)
-    assert rows[16].told.network.total - rows[16].told.network.exposed == (
-        pytest.approx(once * 0.02)
-    )
-    assert [line.label.split()[0] for line in rows.values()] == (
-        ["measured"] * 5 + ["assumed"]
-    )
-    (plain,) = lines(setting, PLAIN, [4])
-    assert plain.label == "assumed"
-    assert settle("GB200", Work(), measured=measured).blocks == ()
-
-
-def test_measured_rates_take_the_place_of_assumed_ones(tmp_path):
-    measured = scaling_measured.read(of_rates(tmp_path / "r.json"))
-    setting = settle("GB200", Work(), measured=measured)
-    gpu = setting.gpu
-    assert gpu.products.value == 1.7e15
-    assert gpu.bandwidth.value == 6.5e12
-    work = roofline.attention(56320, 56320, 32, 128)
-    assert gpu.attention.value == pytest.approx(work.flops / 0.04)
-    assert {gpu.products.label, gpu.attention.label} == {"measured"}
-    assert (gpu.efficiency.value, gpu.efficiency.label) == (1.0, "assumed")
-    assert "NVIDIA B200" in gpu.attention.source
-    (line,) = lines(setting, PLAIN, [4])
-    assert line.label == "measured rates, rest assumed"
-    assert settle("H200", Work(), measured=measured).gpu == GPUS["H200"]
-
-
-@pytest.mark.parametrize(
-    ("made", "changes", "said"),
-    [
-        (of_blocks, {"name": "AMD EPYC"}, "AMD EPYC, which is not modelled"),
-        (of_rates, {"name": "NVIDIA H100"}, "NVIDIA H100, which is not modelled"),
-        (of_blocks, {"shape": "tiny"}, "has blocks of tiny in bfloat16"),
-        (of_blocks, {"dtype": "float32"}, "has blocks of cosmos-7b in float32"),
-        (of_blocks, {"times": {2: 0.1}}, "has no time of one GPU"),
-        (of_rates, {"ceilings": (), "rows": ()}, "has no rate in bfloat16"),
-    ],
-)
-def test_what_tells_nothing_of_these_gpus_is_refused(tmp_path, made, changes, said):
-    path = made(tmp_path / "x.json", **changes)
-    with pytest.raises(ValueError, match=said):
-        scaling_measured.read(path)
-
-
-def test_another_version_and_no_result_at_all_are_refused(tmp_path):
-    path = of_blocks(tmp_path / "x.json")
-    whole = json.loads(path.read_text())
-    path.write_text(json.dumps({**whole, "schema": 99}))
-    with pytest.raises(ValueError, match="has schema 99"):
-        scaling_measured.read(path)
-    for text in ("{}", "[]", "no", '{"machine": {"name": "H200"}}'):
-        path.write_text(text)
-        with pytest.raises(ValueError, match=r"no result|incomplete"):
-            scaling_measured.read(path)
+def test_the_report_holds_the_fitted_rates_against_what_is_known(studies):
+    said = " ".join(scaling_report.report([studies["GB200"]]).split())
+    reached = studies["GB200"].setting.gpu.efficiency.value
+    assert f"attention runs at {1.4 * reached:.2f} PFLOP/s" in said
+    assert f"products at {1.6 * reached:.2f}, where 1.6 (two thirds of" in said

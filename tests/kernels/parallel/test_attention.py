@@ -268,3 +268,68 @@ def test_a_chunk_is_under_way_while_another_is_attended_to():
     sequence_attention([packed], Share(32, 4, 0), ranks, exchange=Told())
     there = ["in", "in waited for", "in", "out", "in waited for", "in", "out"]
     assert told == [*there, "in waited for", "out", *["out waited for"] * 3]
+
+
+class OneAtATime(VirtualExchange):
+    """Fails where something is under way in both groups at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.under_way, self.together = [], 0
+
+    def all_to_all(self, send, async_op=False):
+        assert "ring" not in self.under_way
+        return self._noted("ulysses", super().all_to_all(send), async_op)
+
+    def hand_on(self, send):
+        assert "ulysses" not in self.under_way
+        return self._noted("ring", super().hand_on(send), True)
+
+    def _noted(self, name, pending, async_op):
+        if async_op:
+            self.under_way.append(name)
+            self.together = max(self.together, len(self.under_way))
+            wait = pending.wait
+
+            def noted():
+                if name in self.under_way:
+                    self.under_way.remove(name)
+                pending.wait = wait
+                return wait()
+
+            pending.wait = noted
+        return pending
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize(("ring", "together"), [(1, True), (2, False), (3, False)])
+def test_a_ring_and_an_exchange_are_never_under_way_at_once(ring, together, early):
+    plan = ParallelPlan(ring=ring, ulysses=2, chunks=3, early_values=early)
+    ranks, share = Ranks(plan, torch.device("cpu")), Share(48, plan.sequence, 0)
+    exchange = OneAtATime()
+    packed = packed_of((1, share.size, 12, 8), 2, 3)
+    if early:
+        made = [torch.randn(1, share.size, 12, 8)]
+        early_attention(*[lambda: made] * 3, share, ranks, exchange=exchange)
+    else:
+        sequence_attention([packed], share, ranks, exchange=exchange)
+    assert not exchange.under_way
+    if not early:
+        assert (exchange.together > 1) is together
+
+
+def test_keys_and_values_are_handed_on_in_one_message_and_copied_once():
+    sent = []
+
+    class Told(VirtualExchange):
+        def hand_on(self, send):
+            assert send.is_contiguous()
+            sent.append(send.data_ptr())
+            return super().hand_on(send)
+
+    ranks = Ranks(ParallelPlan(ring=4), torch.device("cpu"))
+    packed = packed_of((1, 12, 4, 8))
+    sequence_attention([packed], Share(48, 4, 0), ranks, exchange=Told())
+    # A virtual rank receives what it sends: the same memory goes round.
+    assert len(sent) == 3
+    assert len(set(sent)) == 1
