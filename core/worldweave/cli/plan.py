@@ -49,8 +49,8 @@ def plan(
         int | None,
         typer.Option(
             min=1,
-            help="Plan for N GPUs that share the work [default: for one, with what "
-            "each of up to 64 would hold].",
+            help="Plan for N GPUs that share the work, or with --device cpu processes "
+            "[default: for one; of GPUs, with what each of up to 64 would hold].",
             metavar="N",
         ),
     ] = None,

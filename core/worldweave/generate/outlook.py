@@ -161,7 +161,7 @@ def look_ahead(
         compat=request.compat,
         process=process,
         hook=catalog.hook,
-        gpus=COUNTS if gpus is None else (gpus,),
+        gpus=_counts(gpus, place),
     )
     if gpus is not None:
         cost = _on_gpus(cost)
@@ -185,6 +185,13 @@ def look_ahead(
         ),
         device=place,
     )
+
+
+def _counts(gpus: int | None, place: torch.device) -> tuple[int, ...]:
+    """Return for how many processes to tell the memory: a second or two of counting."""
+    if gpus is not None:
+        return (gpus,)
+    return () if place.type == "cpu" else COUNTS
 
 
 def _on_gpus(cost: Forecast) -> Forecast:

@@ -141,9 +141,10 @@ class InParallel:
         """Return all tokens with the text and without, (2, B, L, P), of (B, N, P)."""
         share, mine = self._place.share, made.transpose(0, 1).contiguous()
         every = mine.new_empty(2 * share.parts * share.size, *mine.shape[1:])
-        if self.ranks.everyone is not None:
-            # Ranks are in this order: the halves of guidance slowest.
-            all_gather(every, mine, self.ranks.everyone)
+        if self.ranks.everyone is None:
+            raise ValueError("these ranks have no groups; make them with Ranks.join")
+        # They are in this order: the halves of guidance slowest.
+        all_gather(every, mine, self.ranks.everyone)
         halves = every.view(2, share.parts * share.size, *mine.shape[1:])
         return halves[:, : share.tokens].transpose(1, 2)
 

@@ -264,9 +264,12 @@ def ended(tmp_path, code, rank=0):
 
 
 def test_the_launcher_tells_only_what_a_process_could_not(tmp_path, capsys):
-    for code in (1, 2, 3):
+    for code in (2, 3):
         assert ended(tmp_path, code) == code
     assert capsys.readouterr().err == ""
+    # Any other end is never a silent one.
+    assert ended(tmp_path, 1) == 1
+    assert "rank 0 of 2" in capsys.readouterr().err
     # Of a machine's processes the first speaks.
     assert ended(tmp_path, 3, rank=1) == 3
     assert "rank 1 of 2" in capsys.readouterr().err

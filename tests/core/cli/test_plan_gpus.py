@@ -35,10 +35,10 @@ def table(text):
 
 
 def test_a_table_tells_what_each_of_up_to_64_gpus_would_hold(planned):
-    told = planned("--memory", 1000)
+    told = planned("--memory", 1000, device="cuda")
     heading, rows = table(told)
-    assert heading[0] == "processes"
-    assert heading[-4:] == ["first", "process", "each", "other"]
+    assert heading[0] == "GPUs"
+    assert heading[-4:] == ["first", "GPU", "each", "other"]
     rows = [row for row in rows if row[0].isdecimal()]
     assert [row[0] for row in rows] == ["1", "2", "4", "8", "16", "32", "64"]
     assert rows[3][1:6] == ["2", "x", "1", "x", "4"]
@@ -46,12 +46,19 @@ def test_a_table_tells_what_each_of_up_to_64_gpus_would_hold(planned):
 
 
 def test_json_has_the_layouts_and_the_bytes_of_first_and_other_ranks(planned):
-    told = json.loads(planned("--json", "--memory", 1000))
+    told = json.loads(planned("--json", "--memory", 1000, device="cuda"))
     one, *_, four = told["gpus"][:3]
     assert one["first"]["host_bytes"] == told["peak_host_bytes"]
     assert four["layout"] == {"cfg": 2, "ring": 1, "ulysses": 2}
     assert four["other"]["host_bytes"] < four["first"]["host_bytes"]
     assert told["not_shared"]
+
+
+def test_on_a_cpu_it_is_told_of_as_many_as_are_asked_for(planned):
+    assert "cfg x ring" not in planned("--memory", 1000)
+    heading, rows = table(planned("--memory", 1000, "--gpus", 2))
+    assert heading[0] == "processes"
+    assert [row[0] for row in rows if row[0].isdecimal()] == ["2"]
 
 
 def test_for_some_gpus_the_memory_is_that_of_their_ranks(planned):

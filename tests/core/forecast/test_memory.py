@@ -116,7 +116,8 @@ def test_large_maps_and_labels_are_in_the_foretold_memory(kind, clip, tmp_path):
         for command in (plan, make)
     )
     told, peak = json.loads(planned), int(made.split()[-1])
-    assert told["peak_host_bytes"] == pytest.approx(peak, rel=0.15)
+    # What reading takes is measured, in another process: told rather high than low.
+    assert 0.85 * peak < told["peak_host_bytes"] < 1.2 * peak
     drawing = told["bytes"].pop("reading and drawing")
     assert drawing > sum(told["bytes"].values()) - told["bytes"]["process"]
 

@@ -98,11 +98,9 @@ def foretold(catalog):
     ("layout", "names"),
     [
         ((1, 1, 2), ()),
-        ((1, 1, 4), ("edge", "vis")),
         ((2, 1, 2), ("edge", "vis")),
         ((2, 1, 1), ("edge",)),
         ((1, 2, 2), ("edge", "vis")),
-        ((1, 3, 1), ("edge",)),
         ((1, 1, 4), ("edge", "blurring")),
     ],
 )

@@ -100,9 +100,7 @@ def refuse_difference(found, wanted):
 @pytest.mark.parametrize(
     "layout",
     [
-        {"cfg": 2},
         {"ring": 3},
-        {"cfg": 2, "ulysses": 2},
         {"cfg": 2, "ring": 2, "ulysses": 2, "chunks": 2},
         {"ring": 5, "early_values": True},
     ],
