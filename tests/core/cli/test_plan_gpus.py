@@ -50,7 +50,7 @@ def test_json_has_the_layouts_and_the_bytes_of_first_and_other_ranks(planned):
     one, *_, four = told["gpus"][:3]
     assert one["first"]["host_bytes"] == told["peak_host_bytes"]
     assert four["layout"] == {"cfg": 2, "ring": 1, "ulysses": 2}
-    assert four["other"]["host_bytes"] < four["first"]["host_bytes"]
+    assert four["other"]["device_bytes"] < four["first"]["device_bytes"]
     assert told["not_shared"]
 
 

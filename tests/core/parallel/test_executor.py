@@ -382,13 +382,12 @@ def take_the_map_of_other_tokens():
 
 
 def gather_in_another_order():
-    plain = executor_module.all_gather
+    plain = Share.join
 
-    def slip(into, mine, group):
-        plain(into, mine, group)
-        into.copy_(into.roll(len(mine), 0))
+    def slip(self, x, dim, group):
+        return plain(self, x, dim, group).roll(self.size, dim)
 
-    executor_module.all_gather = slip
+    Share.join = slip
 
 
 SLIPS = [
@@ -410,7 +409,9 @@ def slipped(number):
     before = [dict(vars(kind)) for kind in kinds]
     SLIPS[number]()
     try:
-        return on_a_rank({"cfg": 2, "ulysses": 2}, torch.float32)
+        # The first slip is about the halves of guidance.
+        layout = {"ulysses": 2} if number else {"cfg": 2}
+        return on_a_rank(layout, torch.float32, 2 if number == 0 else 1)
     finally:
         for kind, names in zip(kinds, before, strict=True):
             for name, value in names.items():
@@ -420,8 +421,8 @@ def slipped(number):
 
 @pytest.mark.parametrize("number", range(len(SLIPS)), ids=[s.__name__ for s in SLIPS])
 def test_a_slip_shows(ranks, number):
-    wanted = outputs(Alone(), torch.float32)
-    assert furthest(ranks(4, slipped, number), wanted) > 1e-3
+    wanted = outputs(Alone(), torch.float32, 2 if number == 0 else 1)
+    assert furthest(ranks(2, slipped, number), wanted) > 1e-3
 
 
 def test_after_the_slips_all_is_right_again(ranks):
