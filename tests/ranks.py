@@ -184,6 +184,11 @@ def _address(function: Callable[..., Any]) -> tuple[str, str, str]:
 
 def _loaded(file: str, module: str, name: str) -> Callable[..., Any]:
     """Return the function, from its file unless that is imported already."""
+    # Arguments may be of files beside it, which pickle imports by their names. pytest
+    # started by itself has not put the folder above them on the path.
+    root = str(Path(file).parents[module.count(".")])
+    if root not in sys.path:
+        sys.path.append(root)
     if module not in sys.modules:
         spec = importlib.util.spec_from_file_location(module, file)
         if spec is None or spec.loader is None:
